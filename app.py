@@ -1,0 +1,55 @@
+"""Serves the studio: `python app.py`. What a Space runs.
+
+Reads GRADIO_SERVER_NAME (host), PORT (7860), STUDIO_DATA (./data), SPACE_ID (set by a Space).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+# Before gradio is imported, so that nothing leaves this machine.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from cogrpo import __version__
+from ui.generation import Generations
+from ui.studio import HEAD, STATIC, build
+from ui.theme import StudioTheme
+
+
+def main() -> None:
+    started = time.monotonic()
+    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")
+    port = int(os.environ.get("PORT", "7860"))
+    data = Path(os.environ.get("STUDIO_DATA", "data")).resolve()
+    generations = Generations(data)
+
+    def healthz(_: Request) -> JSONResponse:
+        uptime = round(time.monotonic() - started, 1)
+        return JSONResponse({"version": __version__, **generations.health(), "uptime": uptime})
+
+    routes = [
+        Mount("/studio", StaticFiles(directory=STATIC)),
+        Mount("/files", StaticFiles(directory=generations.folder)),
+        Route("/healthz", healthz),
+    ]
+    studio = build(generations)
+    studio.launch(
+        server_name=host, server_port=port, theme=StudioTheme(), head=HEAD, mcp_server=True, ssr_mode=False,
+        app_kwargs={"routes": routes}, allowed_paths=[str(generations.folder)], footer_links=[], quiet=True,
+        prevent_thread_lock=True, share=False,
+    )  # fmt: skip
+    print(f"Co-GRPO Studio is ready: http://{host}:{port}", flush=True)
+    threading.Thread(target=generations.warm, daemon=True).start()
+    studio.block_thread()
+
+
+if __name__ == "__main__":
+    main()

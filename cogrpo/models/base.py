@@ -1,0 +1,70 @@
+"""The contract between the sampler and a masked image model.
+
+Shapes: B rows, N = rows * columns tokens, V codes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the text says, encoded once per decode: named tensors that all have the batch as first axis."""
+
+    tensors: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, rows: Sequence[int] | Tensor | slice) -> Condition:
+        return Condition({name: tensor[rows] for name, tensor in self.tensors.items()})
+
+    def repeat(self, times: int) -> Condition:
+        """Each row `times` times in a row: the rows of a group lie side by side."""
+        return Condition({name: t.repeat_interleave(times, dim=0) for name, t in self.tensors.items()})
+
+    @staticmethod
+    def concatenate(parts: Sequence[Condition]) -> Condition:
+        names = parts[0].tensors
+        return Condition({name: torch.cat([part.tensors[name] for part in parts]) for name in names})
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The network's answer for every position, known ones included."""
+
+    conditional: Tensor  # [B, N, V] logits, float32
+    unconditional: Tensor | None  # [B, N, V] logits, or None where no row asked for guidance
+    features: Tensor  # [B, D] float32, mean over positions of the conditional branch's last hidden layer
+
+
+class MaskedImageModel(Protocol):
+    """A masked image model: logits for hidden tokens, and pixels for known ones."""
+
+    grid: tuple[int, int]  # rows, columns; N = rows * columns
+    vocab_size: int  # V; a hidden position is told by `hidden`, never by a code
+    cell: tuple[int, int]  # height, width of one token in pixels
+
+    def condition(self, prompts: list[str]) -> Condition:
+        """Encode prompts, one row each. Raises ValueError for a prompt that the model cannot read."""
+
+    def forward(
+        self, tokens: Tensor, hidden: Tensor, condition: Condition, progress: Tensor, unconditional: bool
+    ) -> Prediction:
+        """Predict all positions.
+
+        tokens [B, N] int64, hidden [B, N] bool (tokens under it are ignored), progress [B, 2] int64 =
+        (step, steps) for models with a time input; `unconditional` asks for the second branch.
+        """
+
+    def images(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, N] to pixels, uint8 [B, H, W, 3]."""
+
+    def code_images(self, codes: Tensor) -> Tensor:
+        """What single codes look like, uint8 [K, h, w, 3], for thumbnails."""

@@ -1,0 +1,125 @@
+import hashlib
+import json
+
+import pytest
+
+from cogrpo import registry as module
+from cogrpo.recipe import Recipe
+from cogrpo.registry import CheckpointError, Registry
+
+BASE, TRAINED = b"the shipped weights", b"trained weights"
+HASH = {data: hashlib.sha256(data).hexdigest() for data in (BASE, TRAINED)}
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    """A shipped file, and a trained one in the data folder."""
+    shipped, data, here = (tmp_path / name for name in ("shipped", "data", "here"))
+    for folder in (shipped, data / "checkpoints" / "r1", here):
+        folder.mkdir(parents=True)
+    (shipped / "model.safetensors").write_bytes(BASE)
+    (data / "checkpoints" / "r1" / "model.safetensors").write_bytes(TRAINED)
+    (tmp_path / "outside.safetensors").write_bytes(TRAINED)
+    (here / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    monkeypatch.setitem(module.SHIPPED, "emoji", shipped / "model.safetensors")
+    monkeypatch.chdir(here)
+    return Registry(data)
+
+
+def promote(registry: Registry, **aliases: str) -> None:
+    (registry.data / "aliases.json").write_text(json.dumps({"emoji": aliases}))
+
+
+@pytest.mark.parametrize("asked", ["baseline", "champion", "emoji:baseline", "emoji:champion"])
+def test_the_champion_is_the_baseline_until_there_is_one(registry, asked):
+    found = registry.resolve(asked)
+    assert (found.model, found.name, found.sha256) == ("emoji", "baseline", HASH[BASE])
+    assert found.asked == asked.split(":")[-1]
+
+
+def test_aliases_are_followed(registry):
+    promote(registry, champion=HASH[TRAINED], previous=HASH[BASE])
+    assert (registry.resolve("champion").sha256, registry.resolve("champion").name) == (
+        HASH[TRAINED],
+        "champion",
+    )
+    assert registry.resolve("previous").sha256 == HASH[BASE]
+    assert registry.resolve("baseline").sha256 == HASH[BASE]
+
+
+def test_a_hash_is_found_by_its_first_digits(registry):
+    found = registry.resolve(HASH[TRAINED][:8])
+    assert (found.sha256, found.name) == (HASH[TRAINED], HASH[TRAINED][:12])
+    assert registry.resolve(HASH[BASE]).name == "baseline"
+
+
+def test_a_path_inside_the_folders_is_used(registry):
+    assert registry.resolve(str(registry.data / "checkpoints/r1/model.safetensors")).sha256 == HASH[TRAINED]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "", ":", "emoji:", "nobody", "amused:baseline", "baseline:emoji", "abcdef0", "0" * 64,
+        "../outside.safetensors", "link.safetensors", "/etc/passwd",
+        "missing.safetensors", "../../etc/passwd", "EMOJI:baseline",
+    ],
+)  # fmt: skip
+def test_what_means_no_file_is_refused_in_one_sentence(registry, asked):
+    with pytest.raises(CheckpointError) as caught:
+        registry.resolve(asked)
+    text = str(caught.value)
+    assert text.startswith("checkpoint: ") and text.endswith(".") and "\n" not in text
+
+
+def test_paths_that_lead_out_say_so(registry):
+    for asked in ("../outside.safetensors", "link.safetensors"):
+        with pytest.raises(CheckpointError, match="outside the allowed folders"):
+            registry.resolve(asked)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"emoji": 7}'])
+def test_a_damaged_aliases_file_is_refused(registry, text):
+    (registry.data / "aliases.json").write_text(text)
+    with pytest.raises(CheckpointError, match="damaged"):
+        registry.resolve("champion")
+
+
+def test_a_changed_file_has_a_new_hash(registry):
+    path = registry.data / "checkpoints/r1/model.safetensors"
+    assert registry.resolve(str(path)).sha256 == HASH[TRAINED]
+    path.write_bytes(BASE)
+    assert registry.resolve(str(path)).sha256 == HASH[BASE]
+
+
+def test_two_copies_of_one_file_are_one_checkpoint(registry):
+    (registry.data / "checkpoints" / "copy.safetensors").write_bytes(TRAINED)
+    assert registry.resolve(HASH[TRAINED][:10]).sha256 == HASH[TRAINED]
+
+
+def recipe_of(sha256: str, checkpoint: str) -> Recipe:
+    return Recipe(
+        prompt="a dog", seed=0, steps=1, schedule="cosine", schedule_table=[(0, 1, 0, 1)], interpolated=False,
+        guidance="auto", model="emoji", checkpoint=checkpoint, checkpoint_name="champion",
+        checkpoint_sha256=sha256, sampler_version=1, block_rows=4, precision="float32", torch="2",
+    )  # fmt: skip
+
+
+def test_a_recipe_recalls_its_own_weights_after_a_promotion(registry):
+    promote(registry, champion=HASH[BASE])
+    assert registry.recall(recipe_of(HASH[TRAINED], "champion")).sha256 == HASH[TRAINED]
+    with pytest.raises(CheckpointError, match="no weights here"):
+        registry.recall(recipe_of("f" * 64, "champion"))
+
+
+def test_a_recipe_recalls_weights_by_their_path_too(registry):
+    (module.Path.cwd() / "mine.safetensors").write_bytes(b"mine")
+    own = registry.resolve("mine.safetensors")
+    assert registry.recall(recipe_of(own.sha256, "mine.safetensors")) == own
+    with pytest.raises(CheckpointError):
+        registry.recall(recipe_of("e" * 64, "mine.safetensors"))
+
+
+def test_a_foreign_weight_file_is_refused(registry):
+    with pytest.raises(CheckpointError, match="holds no usable weights"):
+        registry.load(registry.resolve("baseline"), "float32")

@@ -1,0 +1,266 @@
+"""The Explore tab: write a prompt, watch it being painted, keep it, or open what somebody kept."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui import notices
+from ui.components.schedule_picker import schedule_picker
+from ui.components.trace_viewer import trace_viewer
+from ui.generation import Generations, Refused, Settings
+
+EXAMPLES = (
+    "a fox to the left of a tree on a light blue background",
+    "three books",
+    "a red car above a taxi",
+    "one cactus on sand",
+)
+SEEDS = 2**32
+ENGINE = {"concurrency_id": "engine", "concurrency_limit": 4}
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+def number(value: int, label: str, elem_id: str) -> gr.Number:
+    """A number that is passed on as it came: the method itself says what is allowed, in one sentence."""
+    field = gr.Number(value, label=label, precision=0, elem_id=elem_id)
+    field.preprocess = lambda payload: payload
+    return field
+
+
+class Explore:
+    """Builds the tab inside a Blocks context and holds the cancel flag of each session's running decode."""
+
+    def __init__(self, generations: Generations) -> None:
+        self.generations = generations
+        self.flags: dict[str, threading.Event] = {}
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        with gr.Row(elem_id="ask"):
+            self.prompt = gr.Textbox(
+                EXAMPLES[0],
+                label="Prompt",
+                show_label=False,
+                container=False,
+                max_lines=1,
+                scale=1,
+                placeholder=EXAMPLES[0],
+                elem_id="prompt",
+                max_length=20_000,
+            )
+            self.go = gr.Button("Generate", variant="primary", elem_id="generate", scale=0)
+            self.cancel = gr.Button("Cancel", elem_id="cancel", scale=0, visible=False)
+        with gr.Row(elem_id="settings"):
+            names = self.generations.schedules()
+            self.schedule = schedule_picker(names, self.generations.schedule_notes(), "auto")
+            self.checkpoint = gr.Dropdown(
+                self.generations.checkpoints(),
+                value="champion",
+                label="Model",
+                allow_custom_value=True,
+                elem_id="checkpoint",
+                container=True,
+            )
+            self.steps = number(16, "Steps", "steps")
+            self.seed = number(0, "Seed", "seed")
+            self.lock = gr.Checkbox(False, label="Keep seed", elem_id="lock", container=False)
+            self.dice = gr.Button("Dice", elem_id="dice", size="sm")
+            self.guidance = gr.Textbox(
+                "", label="Guidance", placeholder="auto", max_lines=1, elem_id="guidance", max_length=40
+            )
+        with gr.Row(elem_id="examples"):
+            gr.HTML('<button type="button" aria-expanded="false">Settings</button>', elem_id="change")
+            gr.HTML("Try", elem_id="try")
+            self.chips = [gr.Button(text, size="sm") for text in EXAMPLES]
+            self.file = gr.UploadButton(
+                "Open a picture or trace", file_types=[".png", ".trace"], elem_id="open", size="sm"
+            )
+        gr.HTML(notices.HOW_TO_READ, elem_id="how")
+        self.notice = gr.HTML("", elem_id="notice")
+        self.dropped = gr.State(None)
+        with gr.Column(visible=False, elem_id="recipe") as self.panel:
+            self.recipe_text = gr.HTML("")
+            with gr.Row():
+                self.restore = gr.Button(
+                    "Use these settings", variant="primary", size="sm", elem_id="restore"
+                )
+                self.dismiss = gr.Button("Close", size="sm")
+        self.viewer = trace_viewer()
+        with gr.Column(visible=False):  # the outputs of the public API
+            self.api = gr.Button("generate")
+            self.recipe_api = gr.Button("recipe")
+            self.image_file, self.trace_file = gr.File(label="image"), gr.File(label="trace")
+            self.recipe_json, self.recipe_file = gr.JSON(label="recipe"), gr.File(label="file")
+
+    def _connect(self) -> None:
+        form = [self.prompt, self.seed, self.steps, self.schedule, self.guidance, self.checkpoint]
+        page = [self.viewer, self.notice, self.seed, self.go, self.cancel]
+        gr.on(
+            [self.go.click, self.prompt.submit],
+            self.paint,
+            [*form, self.lock],
+            page,
+            **ENGINE,
+            **PRIVATE,
+        ).then(self.rest, None, [self.go, self.cancel], queue=False, **PRIVATE)
+        self.cancel.click(self.stop, queue=False, **PRIVATE)
+        self.dice.click(
+            lambda: (random.randrange(SEEDS), True), None, [self.seed, self.lock], queue=False, **PRIVATE
+        )
+        for chip in self.chips:
+            chip.click(None, None, self.prompt, js=f"() => {json.dumps(chip.value)}", **PRIVATE)
+        self.file.upload(
+            self.look,
+            self.file,
+            [self.viewer, self.notice, self.dropped, self.panel, self.recipe_text],
+            **PRIVATE,
+        )
+        restored = [*form, self.lock, self.panel]
+        self.restore.click(self.settings_of, self.dropped, restored, queue=False, **PRIVATE)
+        self.dismiss.click(lambda: gr.update(visible=False), None, self.panel, queue=False, **PRIVATE)
+        self.api.click(
+            self.generate,
+            form,
+            [self.image_file, self.trace_file, self.recipe_json],
+            api_name="generate",
+            show_progress="hidden",
+            **ENGINE,
+        )
+        self.recipe_api.click(self.recipe, self.recipe_file, self.recipe_json, api_name="recipe")
+
+    def paint(
+        self,
+        prompt: str,
+        seed: Any,
+        steps: Any,
+        schedule: str,
+        guidance: str,
+        checkpoint: str,
+        lock: bool,
+        request: gr.Request,
+    ) -> Iterator[dict]:
+        """One decode for the page: the viewer's messages as they come."""
+        if not lock:
+            seed = random.randrange(SEEDS)
+        flag = self.flags[request.session_hash] = threading.Event()
+        yield {
+            self.notice: "",
+            self.seed: seed,
+            self.go: gr.update(visible=False),
+            self.cancel: gr.update(visible=True),
+        }
+        messages: list[str] = []
+        try:
+            for message in self.generations.stream(
+                Settings(prompt, seed, steps, schedule, guidance, checkpoint), flag
+            ):
+                messages.append(json.dumps(message))
+                update = {self.viewer: list(messages)}
+                if message["type"] == "open":
+                    read = message["recipe"]["prompt"]
+                if message["type"] == "close":
+                    update[self.notice] = notices.reading(read, message["unknown"], message["notes"])
+                yield update
+        except Refused as refusal:
+            yield {self.notice: notices.error("Not painted", str(refusal), refusal.suggestions)}
+        finally:
+            flag.set()
+
+    def rest(self) -> tuple[dict, dict]:
+        """The decode is over, however it ended: Generate takes the place of Cancel again."""
+        return gr.update(visible=True), gr.update(visible=False)
+
+    def stop(self, request: gr.Request) -> None:
+        """Ask the running decode of this session to end before its next step."""
+        if flag := self.flags.get(request.session_hash):
+            flag.set()
+
+    def forget(self, request: gr.Request) -> None:
+        """The page was closed: end what it had running."""
+        if flag := self.flags.pop(request.session_hash, None):
+            flag.set()
+
+    def look(self, path: str) -> dict:
+        """Show what a PNG or trace says, and play it where it is a trace; the settings stay as they are."""
+        try:
+            recipe, messages = self.generations.read(Path(path))
+        except Refused as refusal:
+            return {
+                self.notice: notices.error("Not opened", str(refusal)),
+                self.panel: gr.update(visible=False),
+            }
+        update = {
+            self.notice: "",
+            self.dropped: recipe,
+            self.panel: gr.update(visible=True),
+            self.recipe_text: notices.recipe_table(recipe, Path(path).name),
+        }
+        return update | ({self.viewer: [json.dumps(message) for message in messages]} if messages else {})
+
+    def settings_of(self, recipe: dict) -> tuple:
+        """The settings that a recipe asks for; the seed is kept, so that Generate paints the same picture."""
+        guidance = "" if recipe["guidance"] == "auto" else str(recipe["guidance"])
+        checkpoint = f"{recipe['model']}:{recipe['checkpoint']}"
+        known = self.generations.checkpoints()
+        return (
+            recipe["prompt"],
+            recipe["seed"],
+            recipe["steps"],
+            recipe["schedule"],
+            guidance,
+            recipe["checkpoint"] if recipe["checkpoint"] in known else checkpoint,
+            True,
+            gr.update(visible=False),
+        )
+
+    def generate(
+        self, prompt: str, seed: int, steps: int, schedule: str, guidance: str, checkpoint: str
+    ) -> Iterator[tuple[str | None, str | None, dict]]:
+        """Paint a prompt step by step with a masked diffusion model.
+
+        Args:
+            prompt: what to paint, for example "a fox to the left of a tree".
+            seed: 0 to 4294967295; the same seed and settings give the same picture.
+            steps: number of decoding steps, 1 to 64.
+            schedule: a schedule's name, for example auto, cosine or linear.
+            guidance: auto (or empty), or a guidance scale from 0 to 20.
+            checkpoint: champion, baseline, or [MODEL:]NAME.
+
+        Returns:
+            The picture (PNG, its recipe inside), the trace file and the recipe; before that, progress.
+        """
+        flag = threading.Event()
+        try:
+            asked = Settings(prompt, seed, steps, schedule, guidance, checkpoint)
+            yield from self.generations.files(asked, flag)
+        except Refused as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from None
+        finally:
+            flag.set()
+
+    def recipe(self, file: str) -> dict:
+        """Read the recipe out of a PNG or trace file that this studio made.
+
+        Args:
+            file: the PNG or trace file.
+
+        Returns:
+            The recipe: prompt, seed, steps, schedule, guidance, model, checkpoint and what they resolved to.
+        """
+        if not file:
+            raise gr.Error(
+                "file: nothing was given; allowed are PNG and trace files of this studio.",
+                print_exception=False,
+            )
+        try:
+            return self.generations.read_recipe(Path(file))
+        except Refused as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from None

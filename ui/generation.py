@@ -1,0 +1,255 @@
+"""One request on its way through the engine: out come the viewer's messages and the files to keep."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cogrpo import schedules
+from cogrpo.emoji.grammar import parse
+from cogrpo.engine import Engine, Generation, Update
+from cogrpo.evaluation.emoji import Judge
+from cogrpo.models.base import MaskedImageModel
+from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, write_png
+from cogrpo.registry import CheckpointError, Registry
+from cogrpo.schedule import ScheduleError
+from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
+from ui import payload
+from ui.animation import animate
+from ui.payload import Message
+
+Table = Sequence[Sequence[float]]
+BASELINES = ("cosine", "linear")
+DRAWN_STEPS = 16  # the picker's small curves
+
+
+class Refused(ValueError):
+    """A request that cannot be met; the message is one sentence for the person who made it."""
+
+    def __init__(self, message: str, suggestions: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.suggestions = tuple(suggestions)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The form as it was filled in; nothing is checked yet."""
+
+    prompt: Any
+    seed: Any
+    steps: Any
+    schedule: Any
+    guidance: Any
+    checkpoint: Any
+
+    def request(self) -> Request:
+        """Raises RecipeError."""
+        return Request(self.prompt, self.seed, self.steps, self.schedule, self.guidance, self.checkpoint)
+
+
+class Generations:
+    """Paints for the page and the API with one engine; keeps files in `<data>/generations`."""
+
+    def __init__(self, data: Path, registry: Registry | None = None) -> None:
+        self.engine = Engine(registry or Registry(data))
+        self.folder = data / "generations"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._judge: Judge | None = None
+
+    def schedules(self) -> dict[str, Table]:
+        """Name -> table of every schedule that the menu offers."""
+        names = (schedules.AUTO, *schedules.available())
+        return {name: schedules.resolve(name, DRAWN_STEPS).table.tolist() for name in names}
+
+    def schedule_notes(self) -> dict[str, str]:
+        """Name -> what is said about it in the menu."""
+        told = {name: text.split(".")[0] for name, text in schedules.available().items()}
+        return {schedules.AUTO: "Learned where there is one, else cosine", **told}
+
+    def checkpoints(self) -> list[str]:
+        return ["champion", "baseline"]
+
+    def device(self) -> str:
+        return "CPU"
+
+    def health(self) -> dict[str, str | None]:
+        """What /healthz says about the model; the checkpoint is None where there are no weights."""
+        try:
+            checkpoint = self.engine.registry.resolve("champion")
+            name = f"{checkpoint.name}:{checkpoint.sha256[:12]}"
+        except CheckpointError:
+            name = None
+        return {"model": "emoji", "checkpoint": name, "device": "cpu", "precision": self.engine.precision}
+
+    def warm(self) -> None:
+        """Load the weights and run the network once, so that the first visitor does not wait for it."""
+        try:
+            *_, generation = self.engine.generate([Request("a dog", steps=2)])
+            self.verdict(generation)
+        except CheckpointError as error:
+            print(f"No picture can be painted yet. {error}", flush=True)
+
+    def stream(self, settings: Settings, cancel: threading.Event) -> Iterator[Message]:
+        """Open, one message a step, close. Raises Refused, as a rule before the first message."""
+        with told():
+            recipe = self.engine.prepare(settings.request())
+            model = self.engine.model(recipe)
+            key, pictures, codes = uuid.uuid4().hex, [], set()
+            baselines = self.baselines(recipe)
+            told_recipe = recipe.model_dump(mode="json")
+            yield payload.open_message(
+                key, told_recipe, model.grid, model.vocab_size, recipe.schedule_table, baselines
+            )
+            generation = None
+            for update in self.engine.decode([recipe], cancel):
+                if isinstance(update, Update):
+                    pictures.append(payload.png(update.images()[0]))
+                    codes |= _considered(update.step.sampled[0], update.step.top_codes[0])
+                    yield payload.step_message(key, update.step, 0, pictures[-1])
+                else:
+                    generation = update
+            reading = parse(recipe.prompt)
+            unknown = [vars(word) for word in reading.unknown]
+            about = {"unknown": unknown, "notes": reading.notes}
+            atlas = self._atlas(codes, model)
+            if generation is None:
+                yield payload.close_message(key, None, atlas, {}, stopped=True, **about)
+                return
+            verifier = self.verdict(generation)
+            extras = {
+                "baselines": baselines,
+                "verifier": verifier,
+                "milliseconds": round(generation.milliseconds, 1),
+            }
+            files = self._keep(generation, self.shared(generation.trace, pictures, model, **extras))
+            yield payload.close_message(key, generation.milliseconds, atlas, files, verifier, **about)
+
+    def files(
+        self, settings: Settings, cancel: threading.Event
+    ) -> Iterator[tuple[str | None, str | None, dict[str, Any]]]:
+        """One update a step: progress, and with the last one the picture, the trace and the recipe."""
+        with told():
+            recipe = self.engine.prepare(settings.request())
+            for update in self.engine.decode([recipe], cancel):
+                if isinstance(update, Update):
+                    done = update.step.index + 1
+                    if done < recipe.steps:
+                        yield None, None, {"step": done, "steps": recipe.steps}
+                else:
+                    image, trace = self._keep_plain(update)
+                    yield str(image), str(trace), recipe.model_dump(mode="json")
+
+    def read_recipe(self, path: Path) -> dict[str, Any]:
+        """The recipe inside a PNG or trace file. Raises Refused."""
+        with told():
+            data = read_file(path)
+            if data.startswith(MAGIC):
+                recipe = Recipe.read(dict(Trace.from_bytes(data).recipe))
+            else:
+                _, recipe = read_png(data)
+            return recipe.model_dump(mode="json")
+
+    def read(self, path: Path) -> tuple[dict[str, Any], list[Message]]:
+        """The recipe of a file, and for a trace the messages that play it. Raises Refused."""
+        recipe = self.read_recipe(path)
+        with told():
+            data = read_file(path)
+            return recipe, self._messages(Trace.from_bytes(data)) if data.startswith(MAGIC) else []
+
+    def shared(
+        self, trace: Trace, pictures: Sequence[bytes], model: MaskedImageModel, **extras: Any
+    ) -> Trace:
+        """The trace with all that a page without a server needs to play it."""
+        codes = sorted(_considered(trace.sampled, trace.top_codes))
+        atlas = payload.png(_strip(codes, model))
+        return replace(trace, extras={**trace.extras, **extras}).shared(pictures, atlas, codes, model.cell)
+
+    def baselines(self, recipe: Recipe) -> dict[str, Table]:
+        """What the schedule's curves are drawn against."""
+        return {name: schedules.build(name, recipe.steps, recipe.model).table.tolist() for name in BASELINES}
+
+    def _messages(self, trace: Trace) -> list[Message]:
+        """A trace from a file as messages; pictures that it lacks are painted by its own weights."""
+        recipe = Recipe.read(dict(trace.recipe))
+        key = uuid.uuid4().hex
+        if trace.pictures:
+            pictures = trace.pictures
+            about = trace.extras["atlas"]
+            strip = trace.attachments["atlas"].tobytes()
+            atlas = payload.atlas_message(about["codes"], about["cell"], strip)
+        else:
+            model = self.engine.model(recipe)
+            pictures = [payload.png(picture) for picture in _pictures(trace, model)]
+            atlas = self._atlas(_considered(trace.sampled, trace.top_codes), model)
+        close = payload.close_message(
+            key, trace.extras.get("milliseconds"), atlas, {}, trace.extras.get("verifier")
+        )
+        return payload.trace_messages(key, trace, pictures, self.baselines(recipe), close)
+
+    def _atlas(self, codes: set[int], model: MaskedImageModel) -> Message | None:
+        ordered = sorted(codes)
+        return (
+            payload.atlas_message(ordered, model.cell, payload.png(_strip(ordered, model)))
+            if ordered
+            else None
+        )
+
+    def _keep_plain(self, generation: Generation) -> tuple[Path, Path]:
+        data = generation.trace.to_bytes()
+        stem = self.folder / hashlib.sha256(data).hexdigest()[:20]
+        image, trace = stem.with_suffix(".png"), stem.with_suffix(".trace")
+        write_atomically(image, write_png(generation.image, generation.recipe))
+        write_atomically(trace, data)
+        return image, trace
+
+    def _keep(self, generation: Generation, shared: Trace) -> dict[str, str]:
+        """Write all four files of a finished decode. Returns kind -> address."""
+        image, trace = self._keep_plain(generation)
+        share, gif = trace.with_suffix(".shared.trace"), trace.with_suffix(".gif")
+        write_atomically(share, shared.to_bytes())
+        write_atomically(gif, animate(generation.trace, shared.pictures))
+        kept = {"image": image, "trace": trace, "shared": share, "gif": gif}
+        return {kind: f"files/{path.name}" for kind, path in kept.items()}
+
+    def verdict(self, generation: Generation) -> Message:
+        """What detector A and the verifier say of a finished picture."""
+        self._judge = self._judge or Judge()
+        (verdict,) = self._judge.score_prompts(generation.image[None], [generation.recipe.prompt])
+        return {
+            "strict": bool(verdict.strict),
+            "soft": round(float(verdict.soft), 4),
+            "clauses": verdict.clauses,
+        }
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what the method refuses into one sentence, with what its grammar suggests instead."""
+    try:
+        yield
+    except (RecipeError, ScheduleError, CheckpointError, TraceError, FloatingPointError) as error:
+        raise Refused(str(error), getattr(error.__cause__, "suggestions", ())) from error
+
+
+def _considered(sampled: Any, top_codes: Any) -> set[int]:
+    """Every code that a viewer may have to show. Known cells carry 0 as top code: one more thumbnail."""
+    return set(np.unique(np.asarray(sampled)).tolist()) | set(np.unique(np.asarray(top_codes)).tolist())
+
+
+def _strip(codes: Sequence[int], model: MaskedImageModel) -> np.ndarray:
+    """Thumbnails side by side, uint8 [h, K w, 3]."""
+    return np.concatenate(list(model.code_images(torch.tensor(codes)).numpy()), axis=1)
+
+
+def _pictures(trace: Trace, model: MaskedImageModel) -> np.ndarray:
+    """The whole guess of each step, uint8 [T, H, W, 3]."""
+    return model.images(torch.from_numpy(trace.sampled.astype(np.int64))).numpy()

@@ -1,0 +1,69 @@
+"""What the page says in words: the prompt as it was read, what went wrong, a recipe. All is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+_HOW = (
+    "The picture is 8 × 8 <b>tokens</b>, all hidden at first. A token is one small patch, chosen from "
+    "about two thousand. At each <b>step</b> the model guesses every hidden token, keeps the guesses it is "
+    "surest of and hides the rest again. The <b>schedule</b> is four numbers a step: how much to hide again, "
+    "how boldly to guess, how much chance in who stays, how strongly to follow the prompt."
+)
+HOW_TO_READ = (
+    f'<p class="cg-long"><b>How to read this.</b> {_HOW}</p>'
+    '<details class="cg-short"><summary>All 64 tokens start hidden. Each step keeps the guesses the model is '
+    f"surest of. <u>How it works</u></summary><p>{_HOW}</p></details>"
+)
+
+
+def reading(prompt: str, unknown: Sequence[Mapping[str, object]], notes: Sequence[str]) -> str:
+    """How the prompt was read: unknown words underlined, one button a correction, and what else was left out.
+
+    unknown: word, start, end (places in the prompt), suggestions. Empty where everything was understood.
+    """
+    told = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    if not unknown:
+        return told
+    parts, at = [], 0
+    for item in sorted(unknown, key=lambda item: int(item["start"])):
+        start, end = int(item["start"]), int(item["end"])
+        parts += [escape(prompt[at:start]), f"<u>{escape(prompt[start:end])}</u>"]
+        at = end
+    parts.append(escape(prompt[at:]))
+    words = ", ".join(f"‘{escape(str(item['word']))}’" for item in unknown)
+    buttons = "".join(
+        f'<button type="button" data-start="{int(item["start"])}" data-end="{int(item["end"])}" '
+        f'data-word="{escape(str(word))}">{escape(str(item["word"]))} → {escape(str(word))}</button>'
+        for item in unknown
+        for word in item["suggestions"]
+    )
+    offer = f" <span>Did you mean</span> {buttons}" if buttons else ""
+    return (
+        f'<p class="cg-echo"><q>{"".join(parts)}</q> '
+        f"<span>never seen in training, so left out: {words}.</span>{offer}</p>{told}"
+    )
+
+
+def error(what: str, sentence: str, suggestions: Sequence[str] = ()) -> str:
+    """One calm line: a glyph, a word, what happened, what remains."""
+    offer = "".join(
+        f'<button type="button" data-prompt="{escape(text)}">{escape(text)}</button>' for text in suggestions
+    )
+    if offer:
+        sentence = sentence.split("; try ")[0] + "."  # the buttons say the rest
+        offer = f" <span>Try</span> {offer}"
+    told = f"<b>! {what}.</b> {escape(sentence)} Your prompt is kept.{offer}"
+    return f'<p class="cg-error" role="alert">{told}</p>'
+
+
+def recipe_table(recipe: Mapping[str, object], name: str) -> str:
+    """What a dropped file says about how its picture was made."""
+    shown = {
+        **{name: recipe[name] for name in ("prompt", "seed", "steps", "schedule", "guidance")},
+        "checkpoint": f"{recipe['model']}:{recipe['checkpoint']}",
+        "weights": f"{recipe['checkpoint_name']}, {str(recipe['checkpoint_sha256'])[:12]}",
+    }
+    rows = "".join(f"<dt>{key}</dt><dd>{escape(str(value))}</dd>" for key, value in shown.items())
+    return f'<h3>Recipe of {escape(name)}</h3><dl class="cg-recipe">{rows}</dl>'

@@ -1,0 +1,89 @@
+// Which step is on screen, and when the next one comes. Steps are shown at a reader's pace however fast they arrive.
+
+export const PACE = 250; // ms a step
+const REST = 900; // ms on the last step before a loop begins again
+
+export class Clock {
+  /**
+   * @param {{available: () => number, total: () => number, show: (t: number, moving: boolean) => void}} source
+   *   `available`: steps that have arrived; `total`: steps there will be; `show` draws step t.
+   */
+  constructor(source) {
+    this.source = source;
+    this.t = -1;
+    this.playing = false;
+    this.looping = false;
+    this.speed = 1;
+    this.timer = 0;
+    this.shownAt = 0;
+    this.waiting = false;
+  }
+
+  /** Begins before the first step and plays to the end. */
+  restart() {
+    this.#stop();
+    this.t = -1;
+    this.playing = true;
+    this.shownAt = performance.now(); // all hidden is a moment of its own
+    this.source.show(-1, false);
+    this.#plan();
+  }
+
+  play() {
+    if (this.t >= this.source.total() - 1) this.t = -1;
+    this.playing = true;
+    this.shownAt = -Infinity;
+    this.#plan();
+  }
+
+  pause() {
+    this.#stop();
+    this.source.show(this.t, false);
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  /** The reader has taken over: show this step and rest there. */
+  seek(t) {
+    this.#stop();
+    const last = this.source.available() - 1;
+    this.t = Math.max(Math.min(0, last), Math.min(last, t));
+    this.source.show(this.t, false);
+  }
+
+  /** A step has arrived, or the last one has: go on if we were waiting for it. */
+  arrived() {
+    if (this.playing && this.waiting) this.#plan();
+  }
+
+  #stop() {
+    clearTimeout(this.timer);
+    this.playing = this.waiting = false;
+  }
+
+  #plan() {
+    clearTimeout(this.timer);
+    this.waiting = false;
+    const atEnd = this.t >= this.source.total() - 1;
+    if (atEnd && !this.looping) {
+      this.pause();
+      return;
+    }
+    if (!atEnd && this.t + 1 >= this.source.available()) {
+      this.waiting = true;
+      return;
+    }
+    const due = this.shownAt + (atEnd ? REST : PACE / this.speed);
+    this.timer = setTimeout(() => this.#advance(atEnd ? 0 : this.t + 1), Math.max(0, due - performance.now()));
+  }
+
+  #advance(t) {
+    this.t = t;
+    this.shownAt = performance.now();
+    this.source.show(t, true);
+    this.#plan();
+  }
+}

@@ -1,0 +1,134 @@
+// What the Explore tab needs in the browser: the viewer fed by Gradio, keys, dropping files, one-click corrections.
+import { readTrace } from './trace-file.js';
+import { mount } from './viewer.js';
+
+const SAVES = [['image', 'Picture (PNG, recipe inside)'], ['gif', 'Animation (GIF)'],
+  ['shared', 'Trace to share (plays without this server)'], ['trace', 'Trace, numbers only']];
+const by = (id) => document.getElementById(id);
+
+/**
+ * @param {HTMLElement} element where the viewer goes
+ * @param {{value: ?string[]}} props `value`: the messages of the latest decode, each as JSON text
+ * @param {(name: string, callback: () => void) => void} watch
+ */
+export function connect(element, props, watch) {
+  const viewer = mount(element);
+  let playing = '';
+  let applied = 0;
+  const apply = () => {
+    const lines = props.value ?? [];
+    if (!lines.length) return;
+    if (lines[0] !== playing) [playing, applied] = [lines[0], 0];
+    for (const line of lines.slice(applied)) {
+      const message = JSON.parse(line);
+      viewer[message.type](message);
+      if (message.type === 'close' && Object.keys(message.files).length) viewer.actions(saveMenu(message.files));
+    }
+    applied = lines.length;
+  };
+  watch('value', apply);
+  apply();
+  if (!playing) playExample(viewer, () => playing);
+  keys(viewer);
+  drops(element);
+  corrections();
+  shade();
+  settings();
+}
+
+/** A cold page is never empty: it plays a recorded decode, once. */
+async function playExample(viewer, busy) {
+  const answer = await fetch(new URL('studio/example.trace', document.baseURI));
+  if (!answer.ok) return;
+  const messages = await readTrace(await answer.arrayBuffer());
+  if (busy()) return;
+  messages[0].tag = 'recorded example';
+  viewer.load(messages);
+}
+
+function saveMenu(files) {
+  const menu = document.createElement('details');
+  menu.className = 'cg-menu';
+  menu.append(Object.assign(document.createElement('summary'), { textContent: 'Save' }));
+  const list = menu.appendChild(document.createElement('div'));
+  for (const [kind, text] of SAVES) {
+    if (!files[kind]) continue;
+    const href = new URL(files[kind], document.baseURI).href;
+    list.append(Object.assign(document.createElement('a'), { href, textContent: text, download: href.split('/').pop() }));
+  }
+  const shut = (event) => {
+    if (!menu.isConnected) document.removeEventListener('click', shut);
+    else if (!menu.contains(event.target) || event.target.closest('a')) menu.open = false;
+  };
+  document.addEventListener('click', shut);
+  return menu;
+}
+
+function keys(viewer) {
+  document.addEventListener('keydown', (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') {
+      event.preventDefault();
+      by('generate')?.click();
+    } else if (event.key === 'Escape' && !event.defaultPrevented) {
+      by('cancel')?.click();
+      viewer.halt();
+    } else if (event.key === '?' && !event.target.closest('input, textarea')) {
+      const help = by('keys');
+      help.open = !help.open;
+    }
+  });
+}
+
+/** A file dropped anywhere goes the way of the button 'Open a picture or trace'. */
+function drops(element) {
+  const carries = (event) => event.dataTransfer?.types.includes('Files');
+  document.addEventListener('dragover', (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    element.classList.add('cg-over');
+  });
+  document.addEventListener('dragleave', (event) => { if (!event.relatedTarget) element.classList.remove('cg-over'); });
+  document.addEventListener('drop', (event) => {
+    element.classList.remove('cg-over');
+    if (!carries(event) || !event.dataTransfer.files.length) return;
+    event.preventDefault();
+    const input = document.querySelector('#open ~ input[type=file], input[type=file]:has(+ #open)');
+    const one = new DataTransfer();
+    one.items.add(event.dataTransfer.files[0]);
+    input.files = one.files;
+    input.dispatchEvent(new Event('change', { bubbles: true }));
+  });
+}
+
+/** Buttons that put a known word in the place of an unknown one, or offer a whole prompt. */
+function corrections() {
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('#notice [data-word], #notice [data-prompt]');
+    if (!button) return;
+    const field = document.querySelector('#prompt textarea, #prompt input');
+    const { word, start, end, prompt } = button.dataset;
+    const echoed = document.querySelector('#notice q')?.textContent;
+    field.value = prompt ?? echoed.slice(0, Number(start)) + word + echoed.slice(Number(end));
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+    field.focus();
+  });
+}
+
+function shade() {
+  const button = by('shade');
+  const say = () => { button.textContent = document.body.classList.contains('dark') ? 'Light' : 'Dark'; };
+  button.addEventListener('click', () => {
+    document.body.classList.toggle('dark');
+    say();
+  });
+  say();
+}
+
+/** On a phone the settings are folded away behind a button. */
+function settings() {
+  const button = document.querySelector('#change button');
+  button.addEventListener('click', () => {
+    const open = by('settings').classList.toggle('cg-open');
+    button.setAttribute('aria-expanded', open);
+  });
+}

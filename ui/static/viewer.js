@@ -1,0 +1,278 @@
+// The trace viewer: one decode, in space (Where) and in time (When). It is fed messages and never asks for anything,
+// so it plays on when the server is gone. See record.js for the messages.
+import { Clock, PACE } from './clock.js';
+import { drawInspector } from './inspector.js';
+import { LAYOUT, MAP_NAMES, PAUSE, PLAY } from './layout.js';
+import { drawConfidence, drawOrder, drawPicture, drawTokens } from './maps.js';
+import { Record } from './record.js';
+import { drawTable } from './table.js';
+import { axis, drawFilm, drawRows, drawTrack } from './timeline.js';
+import { cellAloud, moment, progress, spoken, verdict } from './words.js';
+
+const DRAW = { picture: drawPicture, tokens: drawTokens, confidence: drawConfidence, order: drawOrder };
+const FADE = 120; // ms
+const TYPING = 'input:not([type=checkbox]), textarea, select, [contenteditable=true], [role=listbox], [role=combobox]';
+
+/**
+ * Builds a viewer inside `element`.
+ * @param {HTMLElement} element
+ * @returns {Viewer}
+ */
+export function mount(element) { return new Viewer(element); }
+
+class Viewer {
+  constructor(element) {
+    this.element = element;
+    element.classList.add('cg-viewer');
+    element.dataset.map = 'picture'; // the tab that is open on a phone
+    element.innerHTML = LAYOUT;
+    this.parts = Object.fromEntries([...element.querySelectorAll('[data-part]')].map((part) => [part.dataset.part, part]));
+    this.canvases = Object.fromEntries(MAP_NAMES.map((name) => [name, element.querySelector(`figure[data-map=${name}] canvas`)]));
+    this.record = null;
+    this.pinned = -1;
+    this.chosen = false; // whether the reader has pinned or released a cell
+    this.pointed = -1;
+    this.fade = 1;
+    this.clock = new Clock({
+      available: () => this.record.received,
+      total: () => (this.record.closing ? this.record.received : this.record.steps),
+      show: (t, moving) => this.#show(moving),
+    });
+    this.quiet = matchMedia('(prefers-reduced-motion: reduce)');
+    this.#listen();
+  }
+
+  /** A decode begins. @param {import('./record.js').Open} message */
+  open(message) {
+    const tag = message.tag ?? '';
+    this.record = new Record(message, () => this.#redraw());
+    if (this.pinned >= this.record.cells) this.pinned = -1;
+    this.pointed = -1;
+    this.#set('tag', tag);
+    this.parts.tag.hidden = !tag;
+    this.#set('sum', this.record.cells);
+    this.#set('last', this.record.steps);
+    this.#set('own', this.record.learned ? 'learned' : `this schedule: ${message.recipe.schedule ?? 'own'}`);
+    this.parts.ownline.className = this.record.learned ? 'learned' : 'own';
+    this.parts.actions.replaceChildren();
+    this.parts.slider.setAttribute('aria-valuemax', this.record.steps);
+    this.element.dataset.steps = this.record.steps;
+    this.#state('running');
+    this.clock.restart();
+  }
+
+  /** One step has been decoded. @param {import('./record.js').Step} message */
+  step(message) {
+    if (this.record?.open.id !== message.id) return;
+    this.record.add(message);
+    if (this.quiet.matches && this.clock.playing) this.clock.t = this.record.received - 1;
+    this.clock.arrived();
+    this.#redraw();
+  }
+
+  /** The decode is over. @param {import('./record.js').Close} message */
+  close(message) {
+    if (this.record?.open.id !== message.id) return;
+    this.record.finish(message);
+    this.#state(message.stopped ? 'stopped' : 'done');
+    if (this.quiet.matches && this.clock.playing) this.clock.seek(this.record.received - 1);
+    this.clock.arrived();
+    if (!this.chosen && this.element.clientWidth >= 700) this.pinned = this.record.leastSure();
+    this.#redraw();
+  }
+
+  /** A whole trace at once, as messages; plays it once. @param {Object[]} messages */
+  load(messages) { for (const message of messages) this[message.type](message); }
+
+  /** Puts links or buttons beside the transport, for example what can be saved. @param {...Node} nodes */
+  actions(...nodes) { this.parts.actions.replaceChildren(...nodes); }
+
+  /** Stops where the reader is. */
+  halt() { if (this.clock.playing) this.clock.pause(); }
+
+  #listen() {
+    const { element, parts, clock } = this;
+    element.addEventListener('click', (event) => {
+      const act = event.target.closest('[data-act]')?.dataset.act;
+      if (act) this.#act(act);
+      const tab = event.target.closest('[data-tab]')?.dataset.tab;
+      if (tab) this.#tab(tab);
+    });
+    parts.whole.addEventListener('change', () => this.#redraw());
+    parts.speed.addEventListener('change', () => { clock.speed = Number(parts.speed.value); });
+    for (const canvas of Object.values(this.canvases)) this.#listenToMap(canvas);
+    for (const part of [parts.time, parts.rowbox]) this.#listenToTime(part);
+    document.addEventListener('keydown', (event) => this.#key(event));
+    new ResizeObserver(() => this.#redraw()).observe(element);
+    const repaint = () => this.#redraw();
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
+    for (const target of [document.documentElement, document.body]) {
+      new MutationObserver(repaint).observe(target, { attributes: true, attributeFilter: ['class', 'data-theme'] });
+    }
+  }
+
+  #listenToMap(canvas) {
+    const at = (event) => {
+      if (!this.record) return -1;
+      const box = canvas.getBoundingClientRect();
+      const column = Math.floor(((event.clientX - box.left) / box.width) * this.record.columns);
+      const row = Math.floor(((event.clientY - box.top) / box.height) * this.record.rows);
+      return Math.max(0, Math.min(this.record.cells - 1, row * this.record.columns + column));
+    };
+    const point = (cell) => {
+      if (cell === this.pointed) return;
+      this.pointed = cell;
+      this.#redraw();
+    };
+    canvas.addEventListener('pointermove', (event) => { if (event.pointerType === 'mouse') point(at(event)); });
+    canvas.addEventListener('pointerleave', () => point(-1));
+    canvas.addEventListener('click', (event) => {
+      const cell = at(event);
+      this.pinned = cell === this.pinned ? -1 : cell;
+      this.chosen = true;
+      this.halt();
+      this.#redraw();
+    });
+    canvas.addEventListener('keydown', (event) => {
+      if (!this.record || event.ctrlKey || event.metaKey || event.altKey) return;
+      const { columns, cells } = this.record;
+      const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+      if (move) {
+        const from = this.pinned < 0 ? 0 : this.pinned;
+        const sideways = Math.abs(move) === 1 && Math.floor((from + move) / columns) !== Math.floor(from / columns);
+        if (this.pinned < 0) this.pinned = 0;
+        else if (!sideways && from + move >= 0 && from + move < cells) this.pinned = from + move;
+      } else if (event.key === 'Enter') {
+        this.pinned = this.pinned < 0 ? 0 : -1;
+      } else return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.chosen = true;
+      this.halt();
+      this.#redraw();
+      this.#set('aloud', cellAloud(this.record, this.clock.t, this.pinned));
+    });
+  }
+
+  #listenToTime(part) {
+    const seek = (event) => {
+      const box = part.getBoundingClientRect();
+      this.clock.seek(axis(box.width, this.record.steps).at(event.clientX - box.left));
+    };
+    part.addEventListener('pointerdown', (event) => {
+      if (!this.record || event.button) return;
+      part.setPointerCapture(event.pointerId);
+      seek(event);
+    });
+    part.addEventListener('pointermove', (event) => {
+      if (this.record && part.hasPointerCapture(event.pointerId)) seek(event);
+    });
+  }
+
+  #key(event) {
+    if (!this.record || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.(TYPING) || !this.element.offsetParent) return;
+    const onButton = event.target.closest?.('button, summary, a, [role=tab], [role=radio], input');
+    const act = { ' ': 'play', ArrowLeft: 'back', ArrowRight: 'next', Home: 'first', End: 'last', l: 'loop', L: 'loop' }[event.key];
+    if (!act || (onButton && (event.key === ' ' || onButton.matches('[role=tab], [role=radio]')))) return;
+    event.preventDefault();
+    this.#act(act);
+  }
+
+  #act(act) {
+    if (!this.record) return;
+    const { clock, record } = this;
+    if (act === 'play') clock.toggle();
+    else if (act === 'back') clock.seek(clock.t - 1);
+    else if (act === 'next') clock.seek(clock.t + 1);
+    else if (act === 'first') clock.seek(0);
+    else if (act === 'unpin') this.pinned = -1;
+    else if (act === 'last') clock.seek(record.received - 1);
+    else if (act === 'loop') {
+      clock.looping = !clock.looping;
+      this.element.querySelector('[data-act=loop]').setAttribute('aria-pressed', clock.looping);
+    }
+    this.#redraw();
+  }
+
+  #tab(name) {
+    this.element.dataset.map = name;
+    for (const tab of this.element.querySelectorAll('[data-tab]')) {
+      tab.setAttribute('aria-selected', tab.dataset.tab === name);
+    }
+    this.#redraw();
+  }
+
+  #show(moving) {
+    this.fade = 1;
+    if (moving && !this.quiet.matches) {
+      const [began, of] = [performance.now(), this.clock.t];
+      this.fade = 0;
+      const come = () => {
+        if (this.clock.t !== of || this.fade === 1) return;
+        this.fade = Math.min(1, (performance.now() - began) / FADE);
+        this.#maps();
+        requestAnimationFrame(come);
+      };
+      requestAnimationFrame(come);
+    }
+    this.#redraw();
+  }
+
+  #maps() {
+    const view = this.#view();
+    for (const [name, canvas] of Object.entries(this.canvases)) if (canvas.offsetParent) DRAW[name](canvas, view);
+  }
+
+  #view() {
+    const cell = this.pointed >= 0 ? this.pointed : this.pinned;
+    return { record: this.record, t: this.clock.t, cell, whole: this.parts.whole.checked, fade: this.fade };
+  }
+
+  /** Draws once in the next frame, however much has changed until then. */
+  #redraw() {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    if (!this.record || !this.element.offsetParent) return;
+    const { record, clock, parts } = this;
+    this.#maps();
+    const view = this.#view();
+    this.element.classList.toggle('cg-pinned', view.cell >= 0);
+    drawInspector(parts.inspector, view, this.pinned === view.cell && this.pointed < 0);
+    const grid = axis(parts.time.clientWidth, record.steps);
+    drawFilm(parts.film, view, grid);
+    drawTrack(parts.track, view, grid);
+    drawRows(parts.rows, view, axis(parts.rowbox.clientWidth, record.steps));
+    drawTable(parts.table, record, clock.t);
+    this.#words();
+  }
+
+  #words() {
+    const { record, clock, parts } = this;
+    const { t } = clock;
+    for (const [state, count] of Object.entries(record.counts(t))) this.#set(state, count);
+    const at = moment(record, t);
+    this.#set('where', `Where: ${at}`);
+    this.#set('counter', at[0].toUpperCase() + at.slice(1));
+    this.#set('foot', progress(record, PACE / clock.speed));
+    this.#set('verdict', verdict(record, t));
+    parts.slider.setAttribute('aria-valuenow', Math.max(1, t + 1));
+    parts.slider.setAttribute('aria-valuetext', spoken(record, t));
+    this.element.dataset.step = t + 1;
+    this.element.dataset.playing = clock.playing;
+    const play = this.element.querySelector('[data-act=play]');
+    const face = clock.playing ? 'Pause' : 'Play';
+    if (play.lastChild.textContent !== face) play.innerHTML = `${clock.playing ? PAUSE : PLAY}<span>${face}</span>`;
+  }
+
+  #state(state) { this.element.dataset.state = state; }
+
+  #set(part, text) {
+    if (this.parts[part].textContent !== String(text)) this.parts[part].textContent = text;
+  }
+}

@@ -1,0 +1,47 @@
+"""The studio as one page: the header, the tabs, and what the browser needs to draw them."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from ui.explore import Explore
+from ui.generation import Generations
+
+STATIC = Path(__file__).parent / "static"
+
+HEAD = """
+<link rel="icon" href="studio/mark.svg" type="image/svg+xml">
+<link rel="stylesheet" href="studio/tokens.css">
+<link rel="stylesheet" href="studio/viewer.css">
+<link rel="stylesheet" href="studio/studio.css">
+"""
+
+KEYS = (
+    ("Ctrl Enter", "generate"), ("Esc", "cancel"), ("Space", "play or pause"), ("← →", "one step"),
+    ("Home End", "first and last step"), ("L", "loop"), ("Tab, then arrows", "move the cell in a map"),
+    ("Enter", "pin or release the cell"),
+)  # fmt: skip
+
+
+def header(device: str) -> str:
+    """Name of the studio, where it runs, the keys, and the switch between light and dark."""
+    keys = "".join(f"<dt><kbd>{escape(key)}</kbd></dt><dd>{escape(what)}</dd>" for key, what in KEYS)
+    return (
+        '<img src="studio/mark.svg" alt="" width="20" height="20"><h1>Co-GRPO Studio</h1>'
+        f'<span class="cg-pill">{escape(device)}</span>'
+        f'<details class="cg-keys" id="keys"><summary>Keys <kbd>?</kbd></summary><dl>{keys}</dl></details>'
+        '<button type="button" class="cg-shade" id="shade">Dark</button>'
+    )
+
+
+def build(generations: Generations) -> gr.Blocks:
+    """The page. Its theme, head and static files are arguments of `launch`: see app.py."""
+    with gr.Blocks(title="Co-GRPO Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as studio:
+        gr.HTML(header(f"Emoji world on {generations.device()}"), elem_id="top")
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Explore", id="explore"):
+            explore = Explore(generations)
+        studio.unload(explore.forget)
+    return studio

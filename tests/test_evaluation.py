@@ -73,7 +73,8 @@ def test_the_command_writes_figures_and_a_sheet(engine, tmp_path, capsys):
     told = json.loads(out.read_text())
     assert (told["suite"], told["split"], told["steps"], told["schedule"]) == ("emoji", "test", 2, "linear")
     assert told["checkpoint_name"] == "baseline" and told["precision"] == "float32" and len(told["rows"]) == 5
-    assert Image.open(told["contact_sheet"]).size[0] > 0
+    with Image.open(told["contact_sheet"]) as sheet:
+        assert sheet.size[0] > 0
     assert "pictures/s" in capsys.readouterr().out
 
 

@@ -1,0 +1,74 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cogrpo import schedules
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8") for part in ("cogrpo", "ui") for path in (ROOT / part).rglob("*.py")
+) + (ROOT / "app.py").read_text(encoding="utf-8")
+
+
+def section(name: str) -> str:
+    return re.search(rf"## {name}.*?\n(.*?)(?=\n## |\Z)", REFERENCE, re.S)[1]
+
+
+def test_every_schedule_is_documented_and_exists():
+    named = set(re.findall(r"`([a-z]+)`", section("Schedules"))) - {"learned", "auto"}
+    assert named == set(schedules.available())
+
+
+def test_every_setting_is_read_and_every_setting_read_is_documented():
+    documented = set(re.findall(r"^\| `([A-Z_]+)`", section("Settings"), re.M)) | {"SPACE_ID"}
+    read = set(re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", SOURCES)) | {"COGRPO_PRECISION"}
+    assert documented == read
+    assert 'SETTING = "COGRPO_PRECISION"' in SOURCES
+
+
+def test_every_subcommand_is_documented_and_exists():
+    documented = set(re.findall(r"`python -m cogrpo ([a-z]+)`", section("Commands")))
+    told = subprocess.run(
+        [sys.executable, "-m", "cogrpo", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert documented == set(re.findall(r"^    ([a-z]+) ", told.stdout, re.M))
+
+
+def test_every_module_command_exists():
+    for module in re.findall(r"`python -m ([a-z_.]+)`", section("Commands")):
+        path = ROOT / module.replace(".", "/")
+        assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file()
+
+
+def test_every_endpoint_is_documented_and_exists():
+    documented = set(re.findall(r"^\| `(?:GET )?/([a-z]+)`", section("Endpoints"), re.M))
+    named = set(re.findall(r"api_name=\"([a-z]+)\"", SOURCES))
+    assert documented == named | {"healthz"}
+
+
+def test_the_readme_names_both_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make run" in readme and "make test" in readme
+
+
+@pytest.fixture
+def the_example_of_the_docs(monkeypatch, tmp_path):
+    """The page's own Python, as a module in the folder of schedules."""
+    page = (ROOT / "docs" / "adding-a-schedule.md").read_text(encoding="utf-8")
+    (tmp_path / "cubic.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    monkeypatch.setattr(schedules, "__path__", [*schedules.__path__, str(tmp_path)])
+
+
+def test_the_example_schedule_appears_and_decodes_all(the_example_of_the_docs):
+    assert schedules.available()["cubic"] == "Cubic: few tokens early, many late."
+    table = schedules.build("cubic", 4).table
+    assert torch.allclose(table[:, 0], torch.tensor([1 - 0.25**3, 1 - 0.5**3, 1 - 0.75**3, 0.0]))

@@ -28,4 +28,4 @@ test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow
 
 bench: $(READY)
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks.decode

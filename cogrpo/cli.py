@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cogrpo import schedules
+from cogrpo.device import PrecisionError
 from cogrpo.engine import Engine, Generation
 from cogrpo.noise import MOST_SEED
 from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, write_png
@@ -23,7 +24,8 @@ from cogrpo.registry import SHIPPED, CheckpointError
 from cogrpo.schedule import Schedule, ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
 
-REFUSED = (RecipeError, ScheduleError, CheckpointError, TraceError)
+# FloatingPointError: weights that return NaN.
+REFUSED = (RecipeError, ScheduleError, CheckpointError, TraceError, PrecisionError, FloatingPointError)
 MOST_BATCH, MOST_SEEDS = 256, 10_000
 HEADINGS = (
     "step", "decoded", "hidden", "remask_ratio", "sampling_temperature", "remask_temperature",

@@ -14,6 +14,10 @@ SETTING = "COGRPO_PRECISION"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+class PrecisionError(ValueError):
+    """A precision that does not exist; the message is one sentence."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """What the network runs in, why, and how fast matrices are multiplied here."""
@@ -26,14 +30,14 @@ class Precision:
 
 @lru_cache(maxsize=1)
 def probe() -> Precision:
-    """Choose the precision. Raises ValueError where the setting COGRPO_PRECISION names none.
+    """Choose the precision. Raises PrecisionError where the setting COGRPO_PRECISION names none.
 
     The choice follows the hardware's flags, not the stop-watch: a busy moment must not change the pictures
     of a seed.
     """
     asked = os.environ.get(SETTING, "")
     if asked and asked not in DTYPES:
-        raise ValueError(f"{SETTING}: {asked!r} is not allowed; allowed are {' and '.join(DTYPES)}.")
+        raise PrecisionError(f"{SETTING}: {asked!r} is not allowed; allowed are {' and '.join(DTYPES)}.")
     native = hardware_bfloat16()
     name = asked or ("bfloat16" if native else "float32")
     reason = f"set by {SETTING}" if asked else f"the processor has {'' if native else 'no '}bfloat16 products"

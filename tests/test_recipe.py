@@ -144,7 +144,8 @@ def test_foreign_pngs_are_refused():
 
 @pytest.mark.parametrize("what", ["pixels", "recipe", "mode"])
 def test_a_tampered_png_is_refused(what):
-    text = dict(Image.open(io.BytesIO(PNG)).text)
+    with Image.open(io.BytesIO(PNG)) as picture:
+        text = dict(picture.text)
     image = IMAGE.copy()
     if what == "pixels":
         image[0, 0, 0] ^= 1

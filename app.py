@@ -1,6 +1,6 @@
 """Serves the studio: `python app.py`. What a Space runs.
 
-Reads GRADIO_SERVER_NAME (host), PORT (7860), STUDIO_DATA (./data), SPACE_ID (set by a Space).
+Reads GRADIO_SERVER_NAME (host), PORT (7860), STUDIO_DATA (./data), STUDIO_KEEP (2), SPACE_ID (set by a Space).
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def main() -> None:
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")
     port = int(os.environ.get("PORT", "7860"))
     data = Path(os.environ.get("STUDIO_DATA", "data")).resolve()
-    generations = Generations(data)
+    try:
+        generations = Generations(data)
+    except ValueError as error:  # a setting that cannot be used
+        raise SystemExit(str(error)) from None
 
     def healthz(_: Request) -> JSONResponse:
         uptime = round(time.monotonic() - started, 1)

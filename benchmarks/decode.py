@@ -99,9 +99,12 @@ def main() -> None:
         model = EmojiModel.load(WEIGHTS / "model.safetensors", precision)
         for rows in (16, 1):
             show("decode / forward passes", precision=precision, rows=rows, **overhead(model, rows))
-    engine = Engine()
-    for rows in (1, 4, 16):
-        show("pictures", precision=engine.precision, rows=rows, **throughput(engine, rows))
+    # A block serves one picture and many alike, so its size is a compromise: BLOCK_ROWS.
+    for block_rows in (1, 2, BLOCK_ROWS, 8):
+        engine = Engine(block_rows=block_rows)
+        for rows in (1, 4, 16):
+            told = throughput(engine, rows)
+            show("pictures", precision=engine.precision, block_rows=block_rows, rows=rows, **told)
     show("memory", peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

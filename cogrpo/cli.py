@@ -1,4 +1,4 @@
-"""The command line: `python -m cogrpo sample|inspect|replay|evaluate`.
+"""The command line: `python -m cogrpo sample|inspect|replay|evaluate`, and the training side of `cli_training`.
 
 Exit codes: 0 done, 1 a prompt was refused or a replay differs, 2 an argument or a file cannot be used.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cogrpo import schedules
+from cogrpo import cli_training, schedules
 from cogrpo.device import PrecisionError
 from cogrpo.engine import Engine, Generation
 from cogrpo.noise import MOST_SEED
@@ -25,7 +25,10 @@ from cogrpo.schedule import Schedule, ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
 
 # FloatingPointError: weights that return NaN.
-REFUSED = (RecipeError, ScheduleError, CheckpointError, TraceError, PrecisionError, FloatingPointError)
+REFUSED = (
+    *(RecipeError, ScheduleError, CheckpointError, TraceError, PrecisionError, FloatingPointError),
+    *cli_training.REFUSED,
+)
 MOST_BATCH, MOST_SEEDS = 256, 10_000
 HEADINGS = (
     "step", "decoded", "hidden", "remask_ratio", "sampling_temperature", "remask_temperature",
@@ -42,7 +45,8 @@ def main(argv: Sequence[str] | None = None, engine: Engine | None = None, judge:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror or error}.", file=sys.stderr)
         return 2
 
 
@@ -271,4 +275,5 @@ def _parser() -> argparse.ArgumentParser:
         "--json", type=Path, help="where the figures go; the contact sheet beside it as .png"
     )
     command.set_defaults(run=evaluate)
+    cli_training.add_commands(commands)
     return parser

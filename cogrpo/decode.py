@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +44,18 @@ class Step:
     top_codes: Tensor  # [B, N, 5] int64, 0 where known before
     top_probs: Tensor  # [B, N, 5] float32, guided, un-tempered, 0 where known before
     clamped: Tensor  # [B] bool: r asked for more, or fewer, hidden positions than the step can leave
+    log_confidence: Tensor  # [B, N] float32: log of `confidence` where hidden before the step, else 0
+
+
+class Actor(Protocol):
+    """What acts the schedule out step by step, from what the network just saw."""
+
+    def act(self, features: Tensor, rows: Tensor, index: int, steps: Tensor) -> Tensor:
+        """The schedule's numbers [b, 4] float32 of step `index`, for one padded row block.
+
+        features [b, D] of this step's forward pass, rows [b] int64 (the last may repeat the first: padding),
+        steps [b] int64, the length of each row's decode.
+        """
 
 
 def guide(
@@ -70,9 +83,12 @@ def decode(
     seeds: Sequence[int],
     block_rows: int = BLOCK_ROWS,
     cancel: threading.Event | None = None,
+    actor: Actor | None = None,
 ) -> Iterator[Step]:
     """Decode one row for each schedule and seed; rows may differ in both, and in length.
 
+    With an `actor` the schedules give the lengths only, and the actor their numbers; both branches run then,
+    because the guidance scale is known only after the forward pass.
     Yields one Step a step. Ends early, between steps, when `cancel` is set.
     Raises ValueError where the numbers of rows disagree, FloatingPointError where the network returns NaN.
     """
@@ -88,12 +104,12 @@ def decode(
     tokens = torch.zeros(rows, positions, dtype=torch.int64)
     hidden = torch.ones(rows, positions, dtype=torch.bool)
     confidence = torch.zeros(rows, positions)
-    network, scratch = _Blocks(model, condition, block_rows), _Scratch()
+    network, scratch = _Blocks(model, condition, block_rows, actor), _Scratch()
 
     for index in range(longest):
         if cancel is not None and cancel.is_set():
             return
-        action = table[:, index]
+        action = table[:, index].clone()  # an actor overwrites it, block by block
         uniform = noise.uniform(seeds, index, noise.SAMPLE, positions)
         gumbel = noise.gumbel(seeds, index, noise.REMASK, positions)
         sampled, draws = tokens.clone(), _Draws.begin(confidence, min(TOP, model.vocab_size))
@@ -112,7 +128,7 @@ def decode(
         tokens, hidden = torch.where(kept, sampled, tokens), hidden & ~kept
         yield Step(
             index, steps, index < steps, action, sampled, kept, hidden, confidence, draws.token_logprob,
-            draws.entropy, draws.top_codes, draws.top_probs, clamped & working,
+            draws.entropy, draws.top_codes, draws.top_probs, clamped & working, draws.confidence_log,
         )  # fmt: skip
 
 
@@ -137,15 +153,20 @@ def rank(score: Tensor) -> Tensor:
 class _Blocks:
     """Runs the network over the working rows, `size` rows a call, padded with a row of the block."""
 
-    def __init__(self, model: MaskedImageModel, condition: Condition, size: int):
-        self.model, self.condition, self.size = model, condition, size
+    def __init__(
+        self, model: MaskedImageModel, condition: Condition, size: int, actor: Actor | None = None
+    ) -> None:
+        self.model, self.condition, self.size, self.actor = model, condition, size, actor
         self.conditions: dict[tuple[int, ...], Condition] = {}  # of the blocks of the latest step
 
     def __call__(
         self, tokens: Tensor, hidden: Tensor, index: int, steps: Tensor, action: Tensor, working: Tensor
     ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Yields (row, conditional [N, V], unconditional [N, V] or None) for each working row."""
-        guided = (action[:, 3] != 1).tolist()
+        """Yields (row, conditional [N, V], unconditional [N, V] or None) for each working row.
+
+        An actor writes its numbers into `action` [B, 4] before the rows of its block are yielded.
+        """
+        guided = ((action[:, 3] != 1) | (self.actor is not None)).tolist()
         # Rows that want guidance lie together, so that as few blocks as possible run the second branch.
         order = sorted(working.nonzero()[:, 0].tolist(), key=lambda row: not guided[row])
         known, self.conditions = self.conditions, {}
@@ -159,6 +180,8 @@ class _Blocks:
             prediction = self.model.forward(
                 tokens[picked], hidden[picked], condition, progress, unconditional=guided[block[0]]
             )
+            if self.actor is not None:
+                action[picked] = self.actor.act(prediction.features.cpu(), picked, index, steps[picked])
             for place, row in enumerate(block):
                 second = prediction.unconditional
                 yield row, prediction.conditional[place], None if second is None else second[place]

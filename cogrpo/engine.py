@@ -19,7 +19,7 @@ from cogrpo.decode import BLOCK_ROWS, SAMPLER_VERSION, Step, decode
 from cogrpo.device import probe
 from cogrpo.models.base import MaskedImageModel
 from cogrpo.recipe import Recipe, RecipeError, Request, picture_hash, read_file, read_png
-from cogrpo.registry import Registry
+from cogrpo.registry import Checkpoint, Registry, own_schedule
 from cogrpo.schedule import Schedule
 from cogrpo.trace import MAGIC, Trace, TraceError
 
@@ -62,6 +62,7 @@ class Engine:
     ) -> None:
         self.registry = Registry() if registry is None else registry
         self.precision = probe().name if precision is None else precision
+        self.device = torch.get_default_device().type  # where weights lie once they are loaded
         self.block_rows = block_rows
         self._models: OrderedDict[tuple[str, str, str], MaskedImageModel] = OrderedDict()
         self._network = threading.Lock()
@@ -74,7 +75,7 @@ class Engine:
             unknown = self.registry.unknown_words(checkpoint.model, request.prompt)
         except ValueError as error:
             raise RecipeError("prompt", str(error)) from error
-        schedule = self._schedule(request, checkpoint.model)
+        schedule = self._schedule(request, checkpoint)
         return Recipe(
             prompt=request.prompt,
             seed=request.seed,
@@ -145,12 +146,13 @@ class Engine:
                 self._models.popitem(last=False)
             return self._models[key]
 
-    def _schedule(self, request: Request, model: str) -> Schedule:
+    def _schedule(self, request: Request, checkpoint: Checkpoint) -> Schedule:
         if isinstance(request.schedule, Schedule):
             schedule = request.schedule.resampled(request.steps)
         else:
             folders = (self.registry.data, schedules.CONFIGS)
-            schedule = schedules.resolve(request.schedule, request.steps, model, folders)
+            learned = own_schedule(self.registry, request.schedule, checkpoint, request.steps)
+            schedule = schedules.resolve(request.schedule, request.steps, checkpoint.model, folders, learned)
         return schedule if request.guidance == "auto" else schedule.with_guidance(request.guidance)
 
     def _again(self, recipe: Recipe) -> Generation:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SAMPLE, REMASK = 0, 1  # purposes
+SAMPLE, REMASK, SCHEDULE = 0, 1, 2  # purposes
 MOST_SEED = 2**32 - 1
 
 
@@ -26,6 +26,11 @@ def uniform(seeds: Sequence[int], step: int, purpose: int, count: int) -> Tensor
 def gumbel(seeds: Sequence[int], step: int, purpose: int, count: int) -> Tensor:
     """Standard Gumbel draws, [B, count] float32."""
     return torch.from_numpy(-np.log(-np.log(_doubles(seeds, step, purpose, count)))).float()
+
+
+def normal(seeds: Sequence[int], step: int, purpose: int, count: int) -> Tensor:
+    """Standard normal draws, [B, count] float64."""
+    return torch.special.ndtri(torch.from_numpy(_doubles(seeds, step, purpose, count)))
 
 
 def _doubles(seeds: Sequence[int], step: int, purpose: int, count: int) -> np.ndarray:

@@ -23,8 +23,9 @@ from cogrpo.schedule import MOST_STEPS, RANGES, Schedule, ScheduleError
 VERSION = 1
 CHUNK, SEAL = "cogrpo_recipe", "cogrpo_sha256"
 LONGEST_PROMPT = 1000
-LARGEST_PNG = 64 * 2**20  # bytes
+LARGEST_FILE = 32 * 2**20  # bytes
 LARGEST_SIDE = 4096  # pixels
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 AUTO = "auto"
 
 
@@ -154,9 +155,11 @@ def write_png(image: np.ndarray, recipe: Recipe) -> bytes:
 
 def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     """Pixels uint8 [H, W, 3] and recipe. Raises RecipeError for a foreign, truncated or tampered file."""
-    if len(data) > LARGEST_PNG:
-        raise RecipeError("file", f"it is larger than the allowed {LARGEST_PNG >> 20} MB.")
+    if len(data) > LARGEST_FILE:
+        raise RecipeError("file", f"it is larger than the allowed {LARGEST_FILE >> 20} MB.")
     try:
+        if not data.endswith(PNG_END):  # Pillow forgives a file that lacks its last bytes
+            raise EOFError
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if max(picture.size) > LARGEST_SIDE:
                 raise RecipeError("file", f"it is larger than the allowed {LARGEST_SIDE} pixels a side.")
@@ -165,7 +168,7 @@ def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     except RecipeError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise RecipeError("file", "this PNG is damaged or cut short, or it is not a PNG at all.") from error
+        raise RecipeError("file", "this is no PNG or trace, or it is damaged or cut short.") from error
     if CHUNK not in text or SEAL not in text:
         raise RecipeError("file", "this PNG carries no recipe; only pictures saved by this program do.")
     if mode != "RGB" or text[SEAL] != _seal(text[CHUNK], image):
@@ -173,7 +176,7 @@ def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     return image, Recipe.read(str(text[CHUNK]))
 
 
-def read_file(path: Path, largest: int = LARGEST_PNG) -> bytes:
+def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     """The bytes of a small file. Raises RecipeError where it is missing or too large."""
     try:
         if path.stat().st_size > largest:

@@ -2,7 +2,10 @@
 
 NAME is `baseline` (the shipped weights), another alias from `aliases.json` in the data folder (`champion`
 is the baseline until that file says else), the first 8 or more digits of a sha256, or a path to a
-.safetensors file.
+.safetensors file or to a candidate's folder.
+
+A candidate is weights *and* schedule, so its hash is that of its folder's manifest; the hash of loose weights is the
+file's.
 """
 
 from __future__ import annotations
@@ -15,8 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cogrpo import candidate
+from cogrpo.candidate import Candidate
+from cogrpo.checkpoint import MANIFEST, TENSORS, CheckpointFileError, check_folder
 from cogrpo.models.base import MaskedImageModel
 from cogrpo.recipe import Recipe
+from cogrpo.schedule import Schedule, ScheduleError
+from cogrpo.schedules import AUTO, LEARNED
 
 SHIPPED = {"emoji": Path(__file__).parent / "emoji" / "weights" / "model.safetensors"}
 BASELINE, CHAMPION = "baseline", "champion"
@@ -42,10 +50,11 @@ def data_folder() -> Path:
 
 
 class Registry:
-    """Finds and loads weights. `data`: the data folder (aliases.json, checkpoints/*.safetensors)."""
+    """Finds and loads weights. `data`: the data folder (aliases.json; candidates and loose weights in checkpoints/)."""
 
     def __init__(self, data: Path | None = None) -> None:
         self.data = data_folder() if data is None else data
+        self._candidates: dict[str, Candidate] = {}
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
     def resolve(self, asked: str) -> Checkpoint:
@@ -60,36 +69,71 @@ class Registry:
             return self._checkpoint(model, SHIPPED[model], BASELINE, name)
         if name in aliases:
             return replace(self._by_hash(model, aliases[name]), name=name, asked=name)
-        if name.endswith(SUFFIX):
-            path = self._allowed(Path(name))
+        if _is_path(name):
+            path = self._allowed(_weights(Path(name)))
             return self._checkpoint(model, path, None, name)
         if re.fullmatch("[0-9a-f]{8,64}", name):
             return self._by_hash(model, name)
         known = ", ".join(dict.fromkeys([BASELINE, CHAMPION, *aliases]))
-        allowed = f"{known}, 8 or more digits of a sha256, or a {SUFFIX} file"
+        allowed = f"{known}, 8 or more digits of a sha256, a {SUFFIX} file or a folder"
         raise CheckpointError(f"checkpoint: {name!r} is unknown; allowed are {allowed}.")
+
+    def at(self, path: Path, model: str = "emoji") -> Checkpoint:
+        """The weights in a file or a candidate's folder, wherever it lies: for those whose machine it is.
+
+        Raises CheckpointError."""
+        return self._checkpoint(model, _weights(path), None, str(path))
 
     def recall(self, recipe: Recipe) -> Checkpoint:
         """The weights that made a recipe, by their hash, wherever its aliases point today."""
         try:
             return self._by_hash(recipe.model, recipe.checkpoint_sha256)
         except CheckpointError:
-            if recipe.checkpoint.endswith(SUFFIX):
+            if _is_path(recipe.checkpoint):
                 named = self.resolve(f"{recipe.model}:{recipe.checkpoint}")
                 if named.sha256 == recipe.checkpoint_sha256:
                     return named
             raise
 
     def load(self, checkpoint: Checkpoint, precision: str) -> MaskedImageModel:
-        """Raises CheckpointError where the file holds no weights of the model."""
+        """Raises CheckpointError where the file holds no weights of the model, or is damaged."""
         from cogrpo.models.emoji import (
             EmojiModel,
         )  # the only adapter so far; heavy, so not before it is needed
 
         try:
+            if _in_candidate(checkpoint.path):
+                check_folder(checkpoint.path.parent)
             return EmojiModel.load(checkpoint.path, precision)
+        except CheckpointFileError as error:
+            raise CheckpointError(str(error)) from error
         except (ValueError, LookupError, RuntimeError, TypeError) as error:
             raise CheckpointError(f"checkpoint: {checkpoint.path.name} holds no usable weights.") from error
+
+    def trained(self, checkpoint: Checkpoint) -> Candidate | None:
+        """The candidate whose weights these are, with its schedule policy, or None for loose weights.
+
+        Raises CheckpointError where it is damaged, or was replaced since it was resolved."""
+        if not _in_candidate(checkpoint.path):
+            return None
+        if checkpoint.sha256 not in self._candidates:
+            try:
+                told = candidate.load(checkpoint.path.parent)
+            except CheckpointFileError as error:
+                raise CheckpointError(str(error)) from error
+            if told.sha256 != checkpoint.sha256:
+                raise CheckpointError(
+                    f"checkpoint: {checkpoint.path.parent} was replaced meanwhile; ask again."
+                )
+            self._candidates[checkpoint.sha256] = told
+        return self._candidates[checkpoint.sha256]
+
+    def learned(self, checkpoint: Checkpoint, steps: int) -> Schedule | None:
+        """The mean of the schedule policy that was trained with these weights, or None where they have none.
+
+        Raises ScheduleError where the policy reads the state, and CheckpointError as `trained`."""
+        told = self.trained(checkpoint)
+        return None if told is None else told.policy.mean_schedule(steps)
 
     def unknown_words(self, model: str, prompt: str) -> tuple[str, ...]:
         """The words of a prompt that the model does not know. Raises ValueError where it can read nothing."""
@@ -108,7 +152,10 @@ class Registry:
 
     def _files(self, model: str) -> Iterator[Path]:
         yield SHIPPED[model]
-        yield from sorted((self.data / "checkpoints").glob(f"**/*{SUFFIX}"))
+        for path in sorted((self.data / "checkpoints").glob(f"**/*{SUFFIX}")):
+            half_written = path.parent.name.startswith(".")
+            if path.name not in (candidate.POLICY, TENSORS) and not half_written:
+                yield path
 
     def _by_hash(self, model: str, digits: str) -> Checkpoint:
         if model not in SHIPPED:
@@ -136,9 +183,39 @@ class Registry:
         return Checkpoint(model, path, sha256, name or sha256[:12], asked)
 
     def _hash(self, path: Path) -> str:
+        """The identity of weights: of a candidate's, that of its folder."""
+        path = path.with_name(MANIFEST) if _in_candidate(path) else path
         told = path.stat()
         key = (path, told.st_mtime_ns, told.st_size)
         if key not in self._hashes:
             with path.open("rb") as file:
                 self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._hashes[key]
+
+
+def own_schedule(registry: Registry, asked: object, checkpoint: Checkpoint, steps: int) -> Schedule | None:
+    """The learned schedule that `schedules.resolve` may take where a request says `asked`.
+
+    `auto` goes without one where the policy reads the state, for its numbers are known only step by step;
+    `learned` then raises ScheduleError. Nothing is read for any other name. Raises CheckpointError as `trained`.
+    """
+    if asked not in (AUTO, LEARNED):
+        return None
+    try:
+        return registry.learned(checkpoint, steps)
+    except ScheduleError:
+        if asked == LEARNED:
+            raise
+        return None
+
+
+def _in_candidate(weights: Path) -> bool:
+    return weights.with_name(MANIFEST).is_file()
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(SUFFIX) or "/" in name
+
+
+def _weights(path: Path) -> Path:
+    return path if path.suffix == SUFFIX else path / candidate.WEIGHTS

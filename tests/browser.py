@@ -1,14 +1,22 @@
-"""A headless Chromium and what the browser tests do with it. Nothing here waits by sleeping."""
+"""The app in a process of its own, a headless Chromium, and what tests do with them. Nothing waits by sleeping."""
 
 from __future__ import annotations
 
 import base64
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+ROOT = Path(__file__).parents[1]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +45,74 @@ DROP = """([data, name]) => {
   document.querySelector('.cg-where').dispatchEvent(
     new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer }));
 }"""
+
+
+# Runs first in the app's process, and notes every address that it connects to or asks a name for.
+WITNESS = """
+import os, sys
+def note(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        place = args[1][0] if event == "socket.connect" and isinstance(args[1], tuple) else args[0]
+        with open(os.environ["WITNESS"], "a") as file:
+            file.write(f"{place}\\n")
+sys.addaudithook(note)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class App:
+    """`python app.py` with a data folder of its own; `held`: its 64-step decodes wait for `release`."""
+
+    def __init__(self, folder: Path, held: bool = False) -> None:
+        self.script = "tests/held_app.py" if held else "app.py"
+        (folder / "sitecustomize.py").write_text(WITNESS)
+        self.witness = folder / "addresses"
+        self.witness.touch()
+        settings = {
+            "PORT": str(free_port()),
+            "STUDIO_DATA": str(folder / "data"),
+            "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+        }
+        self.environment = {**os.environ, **settings, "WITNESS": str(self.witness)}
+        if held:
+            self.hold = folder / "hold"
+            os.mkfifo(self.hold)
+            self.environment["HOLD"] = str(self.hold)
+        for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_SERVER_NAME", "SPACE_ID", "STUDIO_KEEP"):
+            self.environment.pop(name, None)
+        self.start()
+
+    def start(self) -> None:
+        """At the same address each time."""
+        self.process = subprocess.Popen(
+            [sys.executable, self.script], cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE
+        )
+        for line in self.process.stdout:
+            if line.startswith("Co-GRPO Studio is ready: "):
+                self.address = line.split()[-1]
+                return
+        self.stop()
+        raise AssertionError(f"app.py ended with {self.process.returncode} before it was ready")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    def release(self, steps: int) -> None:
+        """Let that many steps of held decodes go on."""
+        with self.hold.open("wb") as pipe:
+            pipe.write(b"." * steps)
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.address}/{path}") as answer:
+            return answer.read()
 
 
 @contextmanager

@@ -89,6 +89,9 @@ class MockRegistry:
     def load(self, checkpoint: Checkpoint, precision: str) -> MockModel:
         return self.model
 
+    def learned(self, checkpoint: Checkpoint, steps: int) -> None:
+        return None
+
     def unknown_words(self, model: str, prompt: str) -> tuple[str, ...]:
         if prompt == "gibberish":
             raise ValueError("No object of this prompt is known.")

@@ -64,11 +64,11 @@ def test_the_readme_names_both_commands():
 def the_example_of_the_docs(monkeypatch, tmp_path):
     """The page's own Python, as a module in the folder of schedules."""
     page = (ROOT / "docs" / "adding-a-schedule.md").read_text(encoding="utf-8")
-    (tmp_path / "cubic.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    (tmp_path / "quartic.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1], encoding="utf-8")
     monkeypatch.setattr(schedules, "__path__", [*schedules.__path__, str(tmp_path)])
 
 
 def test_the_example_schedule_appears_and_decodes_all(the_example_of_the_docs):
-    assert schedules.available()["cubic"] == "Cubic: few tokens early, many late."
-    table = schedules.build("cubic", 4).table
-    assert torch.allclose(table[:, 0], torch.tensor([1 - 0.25**3, 1 - 0.5**3, 1 - 0.75**3, 0.0]))
+    assert schedules.available()["quartic"] == "Quartic: one token at a time early, nearly all of them late."
+    table = schedules.build("quartic", 4).table
+    assert torch.allclose(table[:, 0], torch.tensor([1 - 0.25**4, 1 - 0.5**4, 1 - 0.75**4, 0.0]))

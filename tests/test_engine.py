@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from mock_model import SHA256, MockModel, MockRegistry
 
+from cogrpo import schedules
 from cogrpo.engine import Engine, Generation, Update
+from cogrpo.policy import PolicyConfig, SchedulePolicy
 from cogrpo.recipe import RecipeError, Request, picture_hash, write_png
 from cogrpo.registry import CheckpointError
 from cogrpo.schedule import ScheduleError
@@ -154,6 +156,37 @@ def test_a_bad_request_is_refused_before_any_work(engine, request_, error):
     with pytest.raises(error):
         engine.generate([Request("a cat"), request_])
     assert engine.registry.model.calls == []
+
+
+def learned(form: str = "linear", body: str = "table"):
+    """As `Registry.learned`, of a checkpoint with a policy."""
+
+    def mean(checkpoint, steps):
+        policy = SchedulePolicy(PolicyConfig(body=body), [schedules.build(form, steps)], features=8)
+        return policy.mean_schedule(steps)
+
+    return mean
+
+
+def test_the_learned_schedule_is_asked_for_only_where_the_request_means_it(engine, monkeypatch):
+    def damaged(checkpoint, steps):
+        raise CheckpointError("checkpoint: damaged.")
+
+    monkeypatch.setattr(engine.registry, "learned", damaged)
+    assert engine.prepare(Request("a dog", schedule="cosine")).schedule == "cosine"
+    for name in ("auto", "learned"):
+        with pytest.raises(CheckpointError):
+            engine.prepare(Request("a dog", schedule=name))
+    monkeypatch.setattr(engine.registry, "learned", learned())
+    for name in ("auto", "learned"):
+        assert engine.prepare(Request("a dog", schedule=name)).schedule == "learned"
+
+
+def test_a_policy_that_reads_the_state_is_no_table_and_auto_goes_without(engine, monkeypatch):
+    monkeypatch.setattr(engine.registry, "learned", learned(body="state"))
+    assert engine.prepare(Request("a dog")).schedule == "cosine"
+    with pytest.raises(ScheduleError, match="^schedule: 'learned' is not allowed: .* reads the state"):
+        engine.prepare(Request("a dog", schedule="learned"))
 
 
 def test_cancel_acts_within_one_step(engine):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import WATCH, Visit, chromium, outside
+from browser import WATCH, App, Visit, chromium, outside
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -26,54 +21,6 @@ from cogrpo.trace import Trace
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "#prompt :is(input, textarea)"
-# Runs first in the app's process, and notes every address that it connects to or asks a name for.
-WITNESS = """
-import os, sys
-def note(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        place = args[1][0] if event == "socket.connect" and isinstance(args[1], tuple) else args[0]
-        with open(os.environ["WITNESS"], "a") as file:
-            file.write(f"{place}\\n")
-sys.addaudithook(note)
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class App:
-    """`python app.py` with a data folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "sitecustomize.py").write_text(WITNESS)
-        self.witness = folder / "addresses"
-        self.witness.touch()
-        settings = {"PORT": str(free_port()), "STUDIO_DATA": str(folder / "data"), "PYTHONPATH": str(folder)}
-        environment = {**os.environ, **settings, "WITNESS": str(self.witness)}
-        for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_SERVER_NAME", "SPACE_ID"):
-            environment.pop(name, None)
-        self.process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
-        )
-        for line in self.process.stdout:
-            if line.startswith("Co-GRPO Studio is ready: "):
-                self.address = line.split()[-1]
-                return
-        self.stop()
-        raise AssertionError(f"app.py ended with {self.process.returncode} before it was ready")
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
-
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"{self.address}/{path}") as answer:
-            return answer.read()
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +43,23 @@ def visit(browser: Browser, app: App) -> Iterator[Visit]:
     yield visit
     assert visit.errors == []
     assert outside(visit.requests) == []
+    visit.close()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[App]:
+    app = App(tmp_path, held=True)
+    yield app
+    app.stop()
+
+
+@pytest.fixture
+def waiting(browser: Browser, held: App) -> Iterator[Visit]:
+    """A visit to an app whose 64-step decodes go on only as the test says."""
+    visit = Visit(browser, held.address)
+    visit.wait("set.state === 'done'")
+    yield visit
+    assert visit.errors == []
     visit.close()
 
 
@@ -141,6 +105,7 @@ def test_healthz_tells_version_model_checkpoint_device_and_uptime(app: App) -> N
     health = json.loads(app.get("healthz"))
     assert {"version", "model", "checkpoint", "device", "uptime"} <= set(health)
     assert health["model"] == "emoji" and health["checkpoint"].startswith("baseline:")
+    assert health["device"] == "cpu"
 
 
 def test_cold_page_plays_a_recorded_example_and_explains_three_words(visit: Visit) -> None:
@@ -161,17 +126,24 @@ def test_generate_is_paced_and_prints_the_true_time(visit: Visit) -> None:
     assert visit.part("sum") == "64" and visit.part("hidden") == "0"
 
 
-def test_cancel_stops_and_what_was_painted_stays(visit: Visit) -> None:
+def begin_a_long_decode(visit: Visit, app: App) -> None:
     generate(visit, prompt="three books", steps=64)
+    app.release(3)
     visit.wait("set.steps === '64' && Number(set.step) >= 1")
-    visit.page.keyboard.press("Escape")
-    visit.wait("set.state === 'stopped'")
-    assert "Stopped after step" in visit.part("foot")
-    assert int(visit.part("foot").split()[3]) < 64
-    leave_the_prompt(visit)
-    visit.page.keyboard.press("Home")
-    visit.wait("set.step === '1'")
-    visit.page.wait_for_selector("#generate")
+
+
+def test_cancel_stops_and_what_was_painted_stays(waiting: Visit, held: App) -> None:
+    begin_a_long_decode(waiting, held)
+    with waiting.page.expect_response(lambda answer: answer.request.method == "POST"):
+        waiting.page.keyboard.press("Escape")
+    held.release(1)
+    waiting.wait("set.state === 'stopped'")
+    assert "Stopped after step" in waiting.part("foot")
+    assert int(waiting.part("foot").split()[3]) < 64
+    leave_the_prompt(waiting)
+    waiting.page.keyboard.press("Home")
+    waiting.wait("set.step === '1'")
+    waiting.page.wait_for_selector("#generate")
 
 
 def test_unknown_words_are_underlined_and_corrected_by_one_click(visit: Visit) -> None:
@@ -232,6 +204,40 @@ def test_a_dropped_picture_is_looked_at_then_restored_and_painted_again(visit: V
     assert np.array_equal(image, again)
 
 
+def blank_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("cut.png", lambda picture, trace: picture[: len(picture) // 2], "cut short"),
+        ("foreign.png", lambda picture, trace: blank_png(), "carries no recipe"),
+        ("tampered.trace", lambda picture, trace: trace[:-9] + b"x" + trace[-8:], "cut short or changed"),
+        ("notes.txt", lambda picture, trace: b"a dog", "no PNG or trace"),
+        ("large.png", lambda picture, trace: picture + bytes(60 * 2**20), "larger than the allowed 32 MB"),
+    ],
+)
+def test_a_file_that_cannot_be_read_gives_one_sentence(
+    visit: Visit, client: Client, tmp_path: Path, name: str, spoil: Callable, said: str
+) -> None:
+    picture, trace, _ = client.predict("a dog", 0, 2, "auto", "", "champion", api_name="/generate")
+    path = tmp_path / name
+    path.write_bytes(spoil(Path(picture).read_bytes(), Path(trace).read_bytes()))
+    visit.page.set_input_files("input[type=file]:has(+ #open), #open ~ input[type=file]", path)
+    visit.page.wait_for_selector("#notice .cg-error")
+    told = visit.page.inner_text("#notice")
+    assert said in told and told.endswith(". Your prompt is kept.") and told.count(". ") == 2
+    assert not visit.page.is_visible("#recipe h3")
+    with pytest.raises(AppError) as refusal:
+        client.predict(handle_file(path), api_name="/recipe")
+    assert said in str(refusal.value) and str(refusal.value).count(".") <= 2
+    generate(visit, prompt="a dog", steps=2)
+    visit.wait("set.steps === '2' && set.state === 'done'")
+
+
 def test_the_shared_trace_the_gif_and_a_dropped_trace(visit: Visit, tmp_path: Path) -> None:
     generate(visit, prompt="three books", steps=4)
     shared = Trace.from_bytes(saved(visit, "Trace to share"))
@@ -286,7 +292,91 @@ def test_after_the_server_is_gone_everything_still_moves(browser: Browser, tmp_p
     visit.wait("viewer.querySelectorAll('[data-part=inspector] li').length >= 5")
     visit.page.keyboard.press("Space")
     visit.wait("set.step === '5' && set.playing === 'false'")
+    visit.page.wait_for_selector("#line :text('Connection lost')")
+    fill(visit, prompt="one cactus")
+    visit.page.keyboard.press("Control+Enter")  # Gradio now loads the page anew when the server is back
+    own.start()
+    visit.page.wait_for_selector("#line :text('Connection lost')", state="hidden")
+    visit.wait("viewer.querySelector('[data-part=tag]').innerText && set.state === 'done'")
+    assert visit.page.input_value(PROMPT) == "one cactus"
+    generate(visit, steps=2)
+    visit.wait("set.steps === '2' && set.state === 'done'")
     visit.close()
+    own.stop()
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_who_waits_is_told_the_place_and_may_leave(waiting: Visit, held: App, leave: bool) -> None:
+    client = Client(held.address, verbose=False)
+    asked = ("a dog", 0, 64, "cosine", "", "champion")
+    ahead = [client.submit(*asked, api_name="/generate") for _ in range(8)]
+    while not any(job.outputs() for job in ahead):  # four are painted at a time, so four wait
+        waiting.page.wait_for_function("() => true")
+    fill(waiting, prompt="one cactus", steps=2)
+    waiting.page.keyboard.press("Control+Enter")
+    waiting.page.wait_for_selector("#line :text('in line.')")
+    assert waiting.page.inner_text("#line p").split(" in line.")[0] in (
+        "First",
+        "Second",
+        "Third",
+        "Fourth",
+        "Fifth",
+    )
+    assert waiting.part("tag") == "recorded example"
+    if leave:
+        waiting.page.keyboard.press("Escape")
+        waiting.page.wait_for_selector("#generate")
+        assert not waiting.page.is_visible("#line p")
+    held.release(64 * len(ahead))
+    if leave:
+        generate(waiting, steps=3)
+    steps = 3 if leave else 2
+    waiting.wait(f"set.steps === '{steps}' && set.state === 'done'")
+    assert not waiting.page.is_visible("#line p")
+    waiting.page.wait_for_selector("#generate")
+
+
+def test_start_again_brings_the_newcomers_page_back(visit: Visit) -> None:
+    before = settings(visit)
+    generate(visit, prompt="three books", steps=4, guidance="3", seed=9)
+    visit.wait("set.steps === '4' && set.state === 'done'")
+    visit.page.click("#schedule summary")
+    visit.page.click("#schedule [data-name=linear]")
+    visit.page.click("[data-act=loop]")
+    visit.page.select_option("[data-part=speed]", "4")
+    visit.page.click("#again")
+    visit.page.evaluate(WATCH)
+    visit.wait("set.state === 'done' && set.playing === 'false' && set.step === set.steps")
+    assert visit.part("tag") == "recorded example"
+    assert settings(visit) == before
+    assert visit.page.inner_text("#schedule summary b") == "auto"
+    assert len(visit.page.evaluate("window.shown")) >= 4, "it was seen playing"
+    generate(visit, steps=3)
+    visit.wait("set.steps === '3' && set.state === 'done'")
+
+
+def test_start_again_puts_a_running_decode_aside(waiting: Visit, held: App) -> None:
+    begin_a_long_decode(waiting, held)
+    with waiting.page.expect_response(lambda answer: answer.request.method == "POST"):
+        waiting.page.click("#again")
+    held.release(1)
+    waiting.page.wait_for_selector("#generate")
+    waiting.wait("set.steps !== '64' && set.playing === 'false' && set.step === set.steps")
+    assert waiting.part("tag") == "recorded example"
+
+
+def test_a_table_in_a_dropped_recipe_is_used_again(visit: Visit, client: Client) -> None:
+    table = json.dumps({"name": "mine", "table": [[0.8, 1.5, 4, 2], [0.3, 1, 2, 3], [0, 0.7, 0, 5]]})
+    picture, _, recipe = client.predict("a red heart", 4, 3, table, "", "champion", api_name="/generate")
+    assert recipe["schedule"] == "mine" and not recipe["interpolated"]
+    visit.drop(Path(picture).read_bytes(), "kept.png")
+    visit.page.wait_for_selector("#recipe :text('its 3 rows stand in this file')")
+    visit.page.click("#restore")
+    visit.page.wait_for_selector("#schedule summary b:text('mine')")
+    visit.page.keyboard.press("Control+Enter")
+    image, again = read_png(saved(visit, "PNG"))
+    assert np.array_equal(image, read_png(Path(picture).read_bytes())[0])
+    assert again.model_dump(mode="json") == recipe
 
 
 def test_api_yields_one_update_a_step_and_files_that_can_be_read(client: Client) -> None:

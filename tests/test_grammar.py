@@ -284,6 +284,13 @@ def test_many_unknown_words_take_little_time():
     assert time.process_time() - start < 1
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("dgo", "dog"), ("cta", "cat"), ("caats", "cats"), ("tere", "tree")]
+)
+def test_letters_in_the_wrong_place_are_mended(typed, meant):
+    assert meant in suggest(typed)
+
+
 def test_words_hold_the_world_and_suggestions_are_known():
     known = set(words())
     assert {emoji.noun for emoji in CLASSES} | set(COLOURS) | set(BACKGROUNDS) <= known

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from cogrpo.config import CONFIGS, load_config
+from cogrpo.emoji.pretrain import detector, resume, tokenizer
 from cogrpo.emoji.pretrain.model import (
     PretrainConfig,
     Run,
     advance,
     draw_batch,
     draw_hidden,
+    entropy_of,
     rate_share,
+    regions_of,
     tokens_of,
 )
-from cogrpo.emoji.scene import Placed, Scene
-from cogrpo.emoji.vocabulary import CLASSES
+from cogrpo.emoji.pretrain.posterior import posterior
+from cogrpo.emoji.scene import ObjectSpec, Placed, Relation, Scene, Spec, layouts_of, place
+from cogrpo.emoji.vocabulary import BACKGROUNDS, CLASSES
 
 CODES = 9 + 16 * len(CLASSES)
 
@@ -42,9 +49,84 @@ def test_the_tokens_of_a_scene_stand_where_its_objects_stand(table):
 
 def test_masks_hide_at_least_one_token_and_sometimes_all(config):
     rng = np.random.default_rng(0)
-    counts = torch.cat([draw_hidden(config, rng).sum(1) for _ in range(200)])
+    scenes = [Scene((Placed(5, 0, 0),), 2)] * 800
+    hidden = draw_hidden(config, scenes, np.zeros(800, dtype=bool), rng)
+    counts = hidden.sum(1)
     assert counts.min() >= 1 and counts.max() == 64
-    assert 0.06 < (counts == 64).float().mean() < 0.14
+    assert config.all_hidden - 0.04 < (counts == 64).mean() < config.all_hidden + 0.04
+    assert (counts >= 56).mean() > config.all_hidden + config.mostly_hidden
+
+
+def test_objects_are_revealed_one_after_the_other_but_never_where_the_text_is_dropped(config):
+    """How much more often two revealed tokens share a region than in random order."""
+    scene = Scene((Placed(5, 0, 0), Placed(6, 4, 4)), 2)
+    half = config.model_copy(update={"all_hidden": 0.0, "mostly_hidden": 1.0, "by_object": 1.0})
+    regions = regions_of(scene)
+    together = {}
+    for dropped in (False, True):
+        hidden = draw_hidden(half, [scene] * 2000, np.full(2000, dropped), np.random.default_rng(0))
+        shown = [regions[~row] for row in hidden if (~row).sum() >= 2]
+        together[dropped] = np.mean([len(set(row)) == 1 for row in shown])
+    assert together[False] > together[True] + 0.1
+
+
+def mixture_by_hand(spec: Spec, tokens: np.ndarray, hidden: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Every scene of a caption painted, those that hold the revealed tokens averaged, [64, codes]."""
+    mass = np.zeros((64, CODES))
+    names = list(BACKGROUNDS)
+    backgrounds = [names.index(spec.background)] if spec.background else range(9)
+    options = [group.classes for group in spec.objects for _ in range(group.count)]
+    layouts = layouts_of(tuple(group.count for group in spec.objects), spec.relations)
+    for background, layout, classes in itertools.product(backgrounds, layouts, itertools.product(*options)):
+        placed = tuple(Placed(cls, *corner) for cls, corner in zip(classes, layout, strict=True))
+        painted = tokens_of(Scene(placed, background), table).reshape(-1)
+        if (painted == tokens)[~hidden].all():
+            mass[np.arange(64), painted] += 1
+    return mass[hidden] / mass[hidden].sum(1, keepdims=True)
+
+
+SPECS = [
+    Spec((ObjectSpec("cat"),)),
+    Spec((ObjectSpec("heart"),), (), "pink"),
+    Spec((ObjectSpec("heart", None, 2),), (), "pink"),
+    Spec((ObjectSpec("heart", "red"), ObjectSpec("cat")), (), "grey"),
+    Spec((ObjectSpec("cat"), ObjectSpec("dog", None, 2)), (Relation(0, "left", 1),), "grey"),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@pytest.mark.parametrize("shown", [0, 1, 3, 12])
+def test_the_posterior_is_what_all_scenes_of_the_caption_say(spec, shown, table):
+    rng = np.random.default_rng(shown)
+    shared = table.copy()
+    shared[:, :, 0, 0] = np.arange(9)[
+        :, None
+    ]  # an empty corner, as many sprites have: the background's own code
+    tokens = tokens_of(place(spec, rng), shared).reshape(-1)
+    hidden = rng.permutation(64) >= shown
+    mixture = posterior(spec, tokens, hidden, shared)
+    dense = np.zeros((64, CODES))
+    np.add.at(dense, (mixture.positions, mixture.codes), mixture.weights)
+    np.testing.assert_allclose(
+        dense[hidden], mixture_by_hand(spec, tokens, hidden, shared), rtol=1e-9, atol=1e-12
+    )
+    assert not dense[~hidden].any()
+
+
+def test_the_posterior_refuses_tokens_that_no_scene_of_the_caption_holds(table):
+    tokens = tokens_of(Scene((Placed(5, 0, 0),), 2), table).reshape(-1)
+    with pytest.raises(ValueError, match="No scene"):
+        posterior(Spec((ObjectSpec(CLASSES[7].noun),)), tokens, np.zeros(64, dtype=bool), table)
+
+
+def test_the_least_loss_is_the_entropy_of_the_mixtures(config, table):
+    batch = draw_batch(
+        config.model_copy(update={"batch": 64, "caption_drop": 0.0}), table, CODES, np.random.default_rng(0)
+    )
+    p = torch.zeros(64 * 64 * CODES).index_add(0, batch.where, batch.weight).reshape(64, 64, CODES)
+    assert torch.allclose(p.sum(-1)[batch.hidden], torch.tensor(1.0), atol=1e-5)
+    by_hand = torch.special.entr(p).sum() / batch.hidden.sum()
+    assert entropy_of(batch) == pytest.approx(by_hand.item(), abs=1e-5)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(config, table, tmp_path):
@@ -75,9 +157,10 @@ def test_every_parameter_is_trained(config, table):
 
 
 def test_batches_hold_what_was_asked(config, table):
-    specs, tokens = draw_batch(config, table, np.random.default_rng(0))
-    assert len(specs) == 4 and tokens.shape == (4, 64)
-    assert all((row >= 9).sum() == 16 * spec.total for row, spec in zip(tokens, specs, strict=True))
+    batch = draw_batch(config, table, CODES, np.random.default_rng(0))
+    assert len(batch.specs) == 4 and batch.tokens.shape == (4, 64)
+    for row, spec in zip(batch.tokens, batch.specs, strict=True):
+        assert (row >= 9).sum() == 16 * spec.total
 
 
 def test_the_rate_warms_up_holds_and_falls_to_zero(config):
@@ -85,3 +168,37 @@ def test_the_rate_warms_up_holds_and_falls_to_zero(config):
     assert rate_share(0, config) == 1 / config.warmup
     assert rate_share(last // 2, config) == 1
     assert rate_share(last, config) == 0
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "detector_a", "detector_b"])
+def test_a_short_training_that_was_killed_ends_with_the_same_weights(part, tmp_path, monkeypatch):
+    sprites = np.random.default_rng(0).integers(0, 256, (len(CLASSES), 64, 64, 4), dtype=np.uint8)
+    monkeypatch.setattr(detector, "load_sprites", lambda: sprites)
+    monkeypatch.setattr(tokenizer, "load_sprites", lambda: sprites)
+    monkeypatch.setattr(detector, "SAVE_EVERY", 2)
+
+    def train(out: Path, folder: Path) -> bytes:
+        if part == "tokenizer":
+            shipped = load_config(CONFIGS / "emoji" / "tokenizer.yaml", tokenizer.TokenizerConfig)
+            small = shipped.model_copy(update={"batches": 51, "scenes": 1, "codes": 32, "restart_until": 20})
+            tokenizer.train(small, out, folder)
+        else:
+            shipped = load_config(CONFIGS / "emoji" / f"{part}.yaml", detector.DetectorConfig)
+            small = shipped.model_copy(update={"batch": 1, "updates": 4})
+            detector.train(part[-1], small, out, folder, "float32")
+        return out.read_bytes()
+
+    whole = train(tmp_path / "whole", tmp_path / "a")
+    saved, saves = resume.save, []
+
+    def killed(path: Path, update: int, parts: dict) -> None:
+        saved(path, update, parts)
+        saves.append(update)
+        if len(saves) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "again", tmp_path / "b")
+    assert train(tmp_path / "again", tmp_path / "b") == whole
+    assert saves[1] > saves[0] > 0, "it went on, it did not begin anew"

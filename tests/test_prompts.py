@@ -1,10 +1,11 @@
 import itertools
+import json
 from collections import Counter
 
 import pytest
 
 from cogrpo.emoji.grammar import parse
-from cogrpo.emoji.prompts import FOLDER, PER_CATEGORY, from_line, generate, load, to_line
+from cogrpo.emoji.prompts import FOLDER, PER_CATEGORY, PromptListError, from_line, generate, load, to_line
 from cogrpo.emoji.scene import CATEGORIES, held_out
 
 
@@ -71,5 +72,65 @@ def test_what_each_category_asks_for(lists):
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="split: unknown 'dev'; one of train, validation, test"):
+    with pytest.raises(PromptListError) as caught:
         load("dev")
+    told = "prompts: 'dev' is unknown; allowed are train, validation, test and a .jsonl file."
+    assert str(caught.value) == told
+
+
+def test_a_list_of_ones_own_is_read(tmp_path, lists):
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(to_line(entry) + "\n" for entry in lists["train"][::300]))
+    assert load(str(path)) == lists["train"][::300]
+
+
+GOOD = {
+    "category": "single",
+    "prompt": "a dog",
+    "spec": {
+        "objects": [{"noun": "dog", "colour": None, "count": 1}],
+        "relations": [],
+        "background": None,
+    },
+}
+
+
+def spec(**changes) -> dict:
+    return {**GOOD, "spec": {**GOOD["spec"], **changes}}
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("a dog", "this is no JSON"),
+        ("", "this is no JSON"),
+        ([1], "the line: "),
+        ({name: GOOD[name] for name in ("category", "spec")}, "prompt: field required"),
+        (spec(objects=[{"colour": None}]), "spec.objects.0.noun: field required"),
+        (spec(objects=[{"noun": "zebra", "colour": None, "count": 1}]), "the noun 'zebra' is unknown"),
+        (spec(objects=[{"noun": "heart", "colour": "pink", "count": 1}]), "there is no heart of the colour 'pink'"),
+        (spec(objects=[{"noun": "dog", "colour": None, "count": 2}]), "spec is not what the grammar reads"),
+        (spec(background="mauve"), "spec is not what the grammar reads"),
+        (spec(relations=[{"subject": 0, "kind": "beside", "object": 1}]), "spec.relations.0.kind: "),
+        ({**GOOD, "prompt": "a zebra"}, "prompt: "),
+        ("\udcff", "is not UTF-8 text"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_line_whose_truth_does_not_fit_is_one_sentence_with_its_number(tmp_path, line, said):
+    path = tmp_path / "mine.jsonl"
+    text = line if isinstance(line, str) else json.dumps(line)
+    path.write_text(f"{json.dumps(GOOD)}\n{text}\n", encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(PromptListError) as caught:
+        load(str(path))
+    told = str(caught.value)
+    assert said in told and told.startswith("prompts: ") and told.endswith(".") and "\n" not in told
+    assert "line 2 of " in told or "UTF-8" in told
+
+
+def test_a_list_that_is_missing_or_empty_is_one_sentence(tmp_path):
+    with pytest.raises(PromptListError, match=r"^prompts: .*none.jsonl cannot be read \(No such file.*\)\.$"):
+        load(str(tmp_path / "none.jsonl"))
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(PromptListError, match="holds none"):
+        load(str(tmp_path / "empty.jsonl"))

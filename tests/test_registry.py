@@ -1,11 +1,16 @@
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from cogrpo import candidate, checkpoint, schedules
 from cogrpo import registry as module
+from cogrpo.policy import PolicyConfig, SchedulePolicy
 from cogrpo.recipe import Recipe
-from cogrpo.registry import CheckpointError, Registry
+from cogrpo.registry import CheckpointError, Registry, own_schedule
+from cogrpo.schedule import ScheduleError
 
 BASE, TRAINED = b"the shipped weights", b"trained weights"
 HASH = {data: hashlib.sha256(data).hexdigest() for data in (BASE, TRAINED)}
@@ -95,6 +100,77 @@ def test_a_changed_file_has_a_new_hash(registry):
 def test_two_copies_of_one_file_are_one_checkpoint(registry):
     (registry.data / "checkpoints" / "copy.safetensors").write_bytes(TRAINED)
     assert registry.resolve(HASH[TRAINED][:10]).sha256 == HASH[TRAINED]
+
+
+def hand_over(folder, form: str = "cosine", body: str = "table", weights: bytes = TRAINED) -> str:
+    """A candidate's folder; returns its hash."""
+    policy = SchedulePolicy(PolicyConfig(body=body), [schedules.build(form, 4)], features=8)
+    model = SimpleNamespace(save=lambda path: path.write_bytes(weights))
+    return candidate.save(folder, model, policy, {"rounds": 1})
+
+
+def test_a_candidate_is_found_by_the_hash_of_its_folder_and_brings_its_schedule(registry):
+    folder = registry.data / "checkpoints" / "r2"
+    sha256 = hand_over(folder, "linear")
+    for asked in (sha256, sha256[:10], str(folder), str(folder / "model.safetensors")):
+        found = registry.resolve(asked)
+        assert (found.sha256, found.path.name) == (sha256, "model.safetensors")
+    assert registry.at(folder).sha256 == sha256
+    assert torch.equal(registry.learned(found, 4).table[:-1], schedules.build("linear", 4).table[:-1])
+    promote(registry, champion=sha256)
+    assert registry.resolve("champion").sha256 == sha256
+    assert registry.recall(recipe_of(sha256, str(folder))).sha256 == sha256
+    assert registry.learned(registry.resolve("baseline"), 4) is None
+
+
+def test_two_schedules_of_one_model_are_two_checkpoints(registry):
+    hashes = {hand_over(registry.data / "checkpoints" / form, form) for form in ("linear", "cosine")}
+    assert len(hashes) == 2
+    assert {registry.resolve(sha256).sha256 for sha256 in hashes} == hashes
+
+
+def test_nothing_but_weights_is_a_checkpoint(registry):
+    folder = registry.data / "checkpoints"
+    hand_over(folder / "r2")
+    checkpoint.save(folder / "run", 1, {"a": torch.zeros(1)}, {})
+    (folder / ".r3.writing").mkdir()
+    (folder / ".r3.writing" / "model.safetensors").write_bytes(b"half")
+    for path in folder.rglob("*.safetensors"):
+        if path.name != "model.safetensors" or path.parent.name == ".r3.writing":
+            with pytest.raises(CheckpointError, match="no weights here"):
+                registry.resolve(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_folder_that_is_written_again_is_noticed(registry):
+    folder = registry.data / "checkpoints" / "r2"
+    hand_over(folder, "cosine")
+    before = registry.resolve(str(folder))
+    assert torch.equal(registry.learned(before, 4).table[:-1], schedules.build("cosine", 4).table[:-1])
+    hand_over(folder, "linear")
+    after = registry.resolve(str(folder))
+    assert after.sha256 != before.sha256
+    assert torch.equal(registry.learned(after, 4).table[:-1], schedules.build("linear", 4).table[:-1])
+
+
+def test_a_candidate_that_was_replaced_or_damaged_meanwhile_is_refused(registry):
+    folder = registry.data / "checkpoints" / "r2"
+    hand_over(folder, "cosine")
+    found = registry.resolve(str(folder))
+    hand_over(folder, "linear")
+    with pytest.raises(CheckpointError, match="replaced meanwhile"):
+        registry.learned(found, 4)
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        registry.load(registry.resolve(str(folder)), "float32")
+
+
+def test_a_policy_that_reads_the_state_serves_auto_without_and_learned_not(registry):
+    folder = registry.data / "checkpoints" / "r2"
+    hand_over(folder, body="state")
+    found = registry.resolve(str(folder))
+    assert own_schedule(registry, "auto", found, 4) is None
+    with pytest.raises(ScheduleError, match="reads the state"):
+        own_schedule(registry, "learned", found, 4)
 
 
 def recipe_of(sha256: str, checkpoint: str) -> Recipe:

@@ -75,6 +75,14 @@ def test_colours_of_a_family_are_told_apart():
     assert not satisfies(spec, Scene((Placed(blue, 0, 0), Placed(blue, 0, 4)), 0))
 
 
+def test_groups_that_may_share_objects_are_told_apart_in_any_way_that_fits():
+    dog = FAMILIES["dog"][""]
+    beside = Spec((ObjectSpec("dog"), ObjectSpec("dog")), (Relation(0, "left", 1),))
+    row, column = (Placed(dog, 0, 0), Placed(dog, 0, 4)), (Placed(dog, 0, 0), Placed(dog, 4, 0))
+    assert all(satisfies(beside, Scene(order, 0)) for order in (row, row[::-1]))
+    assert not any(satisfies(beside, Scene(order, 0)) for order in (column, column[::-1]))
+
+
 @pytest.mark.parametrize("kind", OPPOSITE)
 def test_relations_are_genevals(kind):
     at = Placed(0, 2, 2)

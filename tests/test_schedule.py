@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cogrpo import schedules
 from cogrpo.schedule import Schedule, ScheduleError, handmade
 
-FORMS = ("arccos", "autonat", "cosine", "linear", "meissonic", "sqrt")
+FORMS = ("arccos", "autonat", "cosine", "cubic", "linear", "meissonic", "sqrt", "square")
 ROW = [0.5, 1.0, 2.0, 3.0]
 
 

@@ -60,5 +60,5 @@ def test_most_votes_decide_the_background(tokenizer):
 
 
 def test_another_file_is_refused_by_name(tmp_path, tokenizer):
-    with pytest.raises(ValueError, match=r"model\.safetensors: not an emoji tokenizer"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: holds no emoji-tokenizer"):
         Tokenizer.load(WEIGHTS / "model.safetensors")

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from ui import notices
+from ui.components.line import line
 from ui.components.schedule_picker import schedule_picker
 from ui.components.trace_viewer import trace_viewer
 from ui.generation import Generations, Refused, Settings
@@ -25,6 +26,11 @@ EXAMPLES = (
 SEEDS = 2**32
 ENGINE = {"concurrency_id": "engine", "concurrency_limit": 4}
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+# These three run in the browser alone: they need no turn and no server.
+SHOW, HIDE = '{"__type__": "update", "visible": true}', '{"__type__": "update", "visible": false}'
+WAIT = f"() => [{HIDE}, {SHOW}]"  # go, leave
+REST = f"() => [{SHOW}, {HIDE}, {HIDE}]"  # go, leave, cancel
 
 
 def number(value: int, label: str, elem_id: str) -> gr.Number:
@@ -57,6 +63,7 @@ class Explore:
                 max_length=20_000,
             )
             self.go = gr.Button("Generate", variant="primary", elem_id="generate", scale=0)
+            self.leave = gr.Button("Cancel", elem_id="leave", scale=0, visible=False)  # while others go first
             self.cancel = gr.Button("Cancel", elem_id="cancel", scale=0, visible=False)
         with gr.Row(elem_id="settings"):
             names = self.generations.schedules()
@@ -80,10 +87,11 @@ class Explore:
             gr.HTML('<button type="button" aria-expanded="false">Settings</button>', elem_id="change")
             gr.HTML("Try", elem_id="try")
             self.chips = [gr.Button(text, size="sm") for text in EXAMPLES]
-            self.file = gr.UploadButton(
-                "Open a picture or trace", file_types=[".png", ".trace"], elem_id="open", size="sm"
-            )
+            self.again = gr.Button("Start again", elem_id="again", size="sm")
+            # No file types: Gradio would refuse others with a toast, while the reader says what is wrong.
+            self.file = gr.UploadButton("Open a picture or trace", elem_id="open", size="sm")
         gr.HTML(notices.HOW_TO_READ, elem_id="how")
+        self.line = line()
         self.notice = gr.HTML("", elem_id="notice")
         self.dropped = gr.State(None)
         with gr.Column(visible=False, elem_id="recipe") as self.panel:
@@ -102,16 +110,20 @@ class Explore:
 
     def _connect(self) -> None:
         form = [self.prompt, self.seed, self.steps, self.schedule, self.guidance, self.checkpoint]
-        page = [self.viewer, self.notice, self.seed, self.go, self.cancel]
-        gr.on(
-            [self.go.click, self.prompt.submit],
-            self.paint,
-            [*form, self.lock],
-            page,
-            **ENGINE,
-            **PRIVATE,
-        ).then(self.rest, None, [self.go, self.cancel], queue=False, **PRIVATE)
+        page = [self.viewer, self.notice, self.seed, self.leave, self.cancel]
+        buttons = [self.go, self.leave, self.cancel]
+        asked = [self.go.click, self.prompt.submit]
+        gr.on(asked, None, None, buttons[:2], js=WAIT, **PRIVATE)
+        # Gradio's own status goes to the line, which puts it into words.
+        told = {**PRIVATE, "show_progress": "minimal", "show_progress_on": self.line}
+        painting = gr.on(asked, self.paint, [*form, self.lock], page, **ENGINE, **told)
+        painting.then(None, None, buttons, js=REST, **PRIVATE)
+        self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
         self.cancel.click(self.stop, queue=False, **PRIVATE)
+        fresh = json.dumps([field.value for field in form] + [False, ""])[:-1]
+        self.again.click(
+            None, None, [*form, self.lock, self.notice, self.panel], js=f"() => {fresh}, {HIDE}]", **PRIVATE
+        )
         self.dice.click(
             lambda: (random.randrange(SEEDS), True), None, [self.seed, self.lock], queue=False, **PRIVATE
         )
@@ -154,7 +166,7 @@ class Explore:
         yield {
             self.notice: "",
             self.seed: seed,
-            self.go: gr.update(visible=False),
+            self.leave: gr.update(visible=False),
             self.cancel: gr.update(visible=True),
         }
         messages: list[str] = []
@@ -173,10 +185,6 @@ class Explore:
             yield {self.notice: notices.error("Not painted", str(refusal), refusal.suggestions)}
         finally:
             flag.set()
-
-    def rest(self) -> tuple[dict, dict]:
-        """The decode is over, however it ended: Generate takes the place of Cancel again."""
-        return gr.update(visible=True), gr.update(visible=False)
 
     def stop(self, request: gr.Request) -> None:
         """Ask the running decode of this session to end before its next step."""
@@ -197,29 +205,19 @@ class Explore:
                 self.notice: notices.error("Not opened", str(refusal)),
                 self.panel: gr.update(visible=False),
             }
+        own = self.generations.restored(recipe).schedule != recipe["schedule"]
         update = {
             self.notice: "",
             self.dropped: recipe,
             self.panel: gr.update(visible=True),
-            self.recipe_text: notices.recipe_table(recipe, Path(path).name),
+            self.recipe_text: notices.recipe_table(recipe, Path(path).name, own),
         }
         return update | ({self.viewer: [json.dumps(message) for message in messages]} if messages else {})
 
     def settings_of(self, recipe: dict) -> tuple:
         """The settings that a recipe asks for; the seed is kept, so that Generate paints the same picture."""
-        guidance = "" if recipe["guidance"] == "auto" else str(recipe["guidance"])
-        checkpoint = f"{recipe['model']}:{recipe['checkpoint']}"
-        known = self.generations.checkpoints()
-        return (
-            recipe["prompt"],
-            recipe["seed"],
-            recipe["steps"],
-            recipe["schedule"],
-            guidance,
-            recipe["checkpoint"] if recipe["checkpoint"] in known else checkpoint,
-            True,
-            gr.update(visible=False),
-        )
+        form = self.generations.restored(recipe)
+        return (*vars(form).values(), True, gr.update(visible=False))
 
     def generate(
         self, prompt: str, seed: int, steps: int, schedule: str, guidance: str, checkpoint: str
@@ -230,7 +228,8 @@ class Explore:
             prompt: what to paint, for example "a fox to the left of a tree".
             seed: 0 to 4294967295; the same seed and settings give the same picture.
             steps: number of decoding steps, 1 to 64.
-            schedule: a schedule's name, for example auto, cosine or linear.
+            schedule: a schedule's name, for example auto, cosine or linear, or a table of your own as JSON
+                text: {"name": "mine", "table": [[r, tau_s, tau_r, s], ...]}, one row a step.
             guidance: auto (or empty), or a guidance scale from 0 to 20.
             checkpoint: champion, baseline, or [MODEL:]NAME.
 

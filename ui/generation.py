@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, wri
 from cogrpo.registry import CheckpointError, Registry
 from cogrpo.schedule import ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
-from ui import payload
+from ui import payload, table_text
 from ui.animation import animate
 from ui.payload import Message
+from ui.retention import Retention, limit_from_settings
 
 Table = Sequence[Sequence[float]]
 BASELINES = ("cosine", "linear")
@@ -52,17 +53,20 @@ class Settings:
     checkpoint: Any
 
     def request(self) -> Request:
-        """Raises RecipeError."""
-        return Request(self.prompt, self.seed, self.steps, self.schedule, self.guidance, self.checkpoint)
+        """Raises RecipeError or ScheduleError."""
+        schedule = table_text.read(self.schedule)
+        return Request(self.prompt, self.seed, self.steps, schedule, self.guidance, self.checkpoint)
 
 
 class Generations:
     """Paints for the page and the API with one engine; keeps files in `<data>/generations`."""
 
-    def __init__(self, data: Path, registry: Registry | None = None) -> None:
+    def __init__(self, data: Path, registry: Registry | None = None, limit: int | None = None) -> None:
+        """limit: bytes of files to keep; None asks the settings, whose ValueError says what is wrong there."""
         self.engine = Engine(registry or Registry(data))
         self.folder = data / "generations"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.retention = Retention(self.folder, limit_from_settings() if limit is None else limit)
         self._judge: Judge | None = None
 
     def schedules(self) -> dict[str, Table]:
@@ -79,7 +83,8 @@ class Generations:
         return ["champion", "baseline"]
 
     def device(self) -> str:
-        return "CPU"
+        """Where the network runs and in which precision, in words for the page."""
+        return f"{self.engine.device.upper()}, {self.engine.precision}"
 
     def health(self) -> dict[str, str | None]:
         """What /healthz says about the model; the checkpoint is None where there are no weights."""
@@ -88,7 +93,8 @@ class Generations:
             name = f"{checkpoint.name}:{checkpoint.sha256[:12]}"
         except CheckpointError:
             name = None
-        return {"model": "emoji", "checkpoint": name, "device": "cpu", "precision": self.engine.precision}
+        engine = self.engine
+        return {"model": "emoji", "checkpoint": name, "device": engine.device, "precision": engine.precision}
 
     def warm(self) -> None:
         """Load the weights and run the network once, so that the first visitor does not wait for it."""
@@ -165,6 +171,25 @@ class Generations:
             data = read_file(path)
             return recipe, self._messages(Trace.from_bytes(data)) if data.startswith(MAGIC) else []
 
+    def restored(self, told_recipe: Mapping[str, Any]) -> Settings:
+        """The form that paints a recipe again: with its own numbers and weights where names mean others now."""
+        recipe = Recipe.read(told_recipe)
+        checkpoint = recipe.checkpoint
+        try:
+            same = (
+                self.engine.registry.resolve(f"{recipe.model}:{checkpoint}").sha256
+                == recipe.checkpoint_sha256
+            )
+        except CheckpointError:
+            same = False
+        if not same:
+            checkpoint = recipe.checkpoint_sha256[:12]
+        if checkpoint not in self.checkpoints():
+            checkpoint = f"{recipe.model}:{checkpoint}"
+        guidance = "" if recipe.guidance == "auto" else str(recipe.guidance)
+        schedule = table_text.write(recipe)
+        return Settings(recipe.prompt, recipe.seed, recipe.steps, schedule, guidance, checkpoint)
+
     def shared(
         self, trace: Trace, pictures: Sequence[bytes], model: MaskedImageModel, **extras: Any
     ) -> Trace:
@@ -209,6 +234,7 @@ class Generations:
         image, trace = stem.with_suffix(".png"), stem.with_suffix(".trace")
         write_atomically(image, write_png(generation.image, generation.recipe))
         write_atomically(trace, data)
+        self.retention.tidy()
         return image, trace
 
     def _keep(self, generation: Generation, shared: Trace) -> dict[str, str]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _HOW = (
-    "The picture is 8 × 8 <b>tokens</b>, all hidden at first. A token is one small patch, chosen from "
-    "about two thousand. At each <b>step</b> the model guesses every hidden token, keeps the guesses it is "
-    "surest of and hides the rest again. The <b>schedule</b> is four numbers a step: how much to hide again, "
-    "how boldly to guess, how much chance in who stays, how strongly to follow the prompt."
+    "The picture is 8 × 8 <b>tokens</b>: small patches, each picked from about two thousand, all hidden at "
+    "first. At each <b>step</b> the model guesses every hidden patch, keeps the guesses it is surest of and "
+    "hides the rest again. The <b>schedule</b> sets four numbers for each step: how much to hide again, how "
+    "boldly to guess, how much chance decides what stays, how closely to follow the prompt."
 )
 HOW_TO_READ = (
     f'<p class="cg-long"><b>How to read this.</b> {_HOW}</p>'
-    '<details class="cg-short"><summary>All 64 tokens start hidden. Each step keeps the guesses the model is '
-    f"surest of. <u>How it works</u></summary><p>{_HOW}</p></details>"
+    '<details class="cg-short"><summary>64 hidden <b>tokens</b> (patches). Each <b>step</b> keeps the surest '
+    f"guesses, as the <b>schedule</b> says. <u>More</u></summary><p>{_HOW}</p></details>"
 )
 
 
@@ -58,12 +58,18 @@ def error(what: str, sentence: str, suggestions: Sequence[str] = ()) -> str:
     return f'<p class="cg-error" role="alert">{told}</p>'
 
 
-def recipe_table(recipe: Mapping[str, object], name: str) -> str:
-    """What a dropped file says about how its picture was made."""
+def recipe_table(recipe: Mapping[str, object], name: str, own_table: bool = False) -> str:
+    """What a dropped file says about how its picture was made.
+
+    own_table: whether the schedule's name alone would not give its numbers here.
+    """
     shown = {
         **{name: recipe[name] for name in ("prompt", "seed", "steps", "schedule", "guidance")},
         "checkpoint": f"{recipe['model']}:{recipe['checkpoint']}",
         "weights": f"{recipe['checkpoint_name']}, {str(recipe['checkpoint_sha256'])[:12]}",
     }
-    rows = "".join(f"<dt>{key}</dt><dd>{escape(str(value))}</dd>" for key, value in shown.items())
+    if own_table:
+        rows = "1 row" if recipe["steps"] == 1 else f"{recipe['steps']} rows"
+        shown["schedule"] = f"{recipe['schedule']}, a table; its {rows} stand in this file and will be used"
+    rows = "".join(f"<div><dt>{key}</dt> <dd>{escape(str(value))}</dd></div>" for key, value in shown.items())
     return f'<h3>Recipe of {escape(name)}</h3><dl class="cg-recipe">{rows}</dl>'

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from cogrpo.emoji.scene import BACKGROUND_NAMES, MOST, OPPOSITE, Spec
-from cogrpo.emoji.vocabulary import COLOURS, FAMILIES
+from cogrpo.emoji.vocabulary import CLASSES, COLOURED
 
-NOUNS = tuple(FAMILIES)
+# One label for each class, and one for each family in any of its colours. A noun and a colour apart would leave it to
+# the network to find out which colour belongs to which noun.
+LABELS = (*(emoji.name for emoji in CLASSES), *COLOURED)
 SIDES = tuple(OPPOSITE)
 
 
 def encode_specs(specs: Sequence[Spec]) -> dict[str, Tensor]:
-    """noun, colour [B, M] int64 (0 = no object, no colour); side [B, M, 4] float: where an object stands in the
-    relations that name it (left, right, above, below); background [B] int64 (0 = free); total [B] int64."""
+    """label [B, M] int64 (0 = no object); side [B, M, 4] float: where an object stands in the relations that name it
+    (left, right, above, below); background [B] int64 (0 = free); total [B] int64."""
     slots = {
-        "noun": torch.zeros(len(specs), MOST, dtype=torch.long),
-        "colour": torch.zeros(len(specs), MOST, dtype=torch.long),
+        "label": torch.zeros(len(specs), MOST, dtype=torch.long),
         "side": torch.zeros(len(specs), MOST, len(SIDES)),
         "background": torch.zeros(len(specs), dtype=torch.long),
         "total": torch.zeros(len(specs), dtype=torch.long),
@@ -36,8 +37,7 @@ def encode_specs(specs: Sequence[Spec]) -> dict[str, Tensor]:
         slot = 0
         for group, side in zip(spec.objects, sides, strict=True):
             filled = slice(slot, slot + group.count)
-            slots["noun"][row, filled] = NOUNS.index(group.noun) + 1
-            slots["colour"][row, filled] = COLOURS.index(group.colour) + 1 if group.colour else 0
+            slots["label"][row, filled] = LABELS.index(group.label) + 1
             slots["side"][row, filled] = side
             slot += group.count
         slots["background"][row] = BACKGROUND_NAMES.index(spec.background) + 1 if spec.background else 0

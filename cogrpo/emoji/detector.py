@@ -8,14 +8,13 @@ never in a loss or a reward, so that it can tell when A is being gamed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cogrpo import weights
 from cogrpo.emoji.scene import BACKGROUND_NAMES, CELL, GRID, SIZE, Placed
 from cogrpo.emoji.tokenizer import background_colours, patches
 from cogrpo.emoji.verifier import Detection
@@ -25,8 +24,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 CORNERS = GRID - SIZE + 1
 NOTHING = len(CLASSES)  # the class of 'no object here'
 PARTS = SIZE * SIZE
-AGREE = 13  # of 16 cells that B wants to see in place
-STRAY = 12 / 255  # mean distance from the background's colour at which a cell counts as painted
+AGREE = 15  # of 16 cells that B wants to see in place
+STRAY = 6 / 255  # mean distance from the background's colour at which a cell counts as painted
 
 
 class CornerDetector(nn.Module):
@@ -88,7 +87,7 @@ class CellDetector(nn.Module):
         return self.classes(plane), self.parts(plane), self.background(plane.amax((2, 3)))
 
     def objects(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `CornerDetector.objects`; the score is over .5 where at least 13 of 16 cells are in place."""
+        """As `CornerDetector.objects`; the score is over .5 where at least `AGREE` of 16 cells are in place."""
         classes, parts, background = self(pixels)
         cls, part = classes.argmax(1), parts.argmax(1)
         windows = F.unfold(torch.stack([cls, part], 1).float(), SIZE).unflatten(1, (2, PARTS)).long()
@@ -121,21 +120,15 @@ class Detector:
             for score, cls, background, cells in zip(scores, classes, backgrounds, painted, strict=True)
         ]
 
-    def save(self, path: Path, notes: dict[str, str]) -> None:
-        tensors = {
-            name: t.half() if t.is_floating_point() else t for name, t in self.network.state_dict().items()
-        }
-        save_file(tensors, path, {"kind": f"emoji-detector-{self.name}", **notes})
+    def save(self, path: Path, notes: dict[str, Any]) -> None:
+        weights.save(path, f"emoji-detector-{self.name}", self.network.state_dict(), notes)
 
     @classmethod
     def load(cls, name: Literal["a", "b"], path: Path | None = None) -> Detector:
         """Raises ValueError where `path` (by default the shipped file) is not this detector."""
-        path = path or WEIGHTS / f"detector_{name}.safetensors"
         network = NETWORKS[name]()
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("kind") != f"emoji-detector-{name}":
-                raise ValueError(f"{path.name}: not emoji detector {name.upper()}.")
-            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
+        tensors, _ = weights.load(path or WEIGHTS / f"detector_{name}.safetensors", f"emoji-detector-{name}")
+        network.load_state_dict(tensors)
         return cls(name, network)
 
 

@@ -167,8 +167,9 @@ def suggest(word: str) -> tuple[str, ...]:
             return tuple(RELATED[form].split(", "))
     if len(word) > 30:
         return ()
-    near = difflib.get_close_matches(word, _plain_words(), 3, 0.7)
-    return tuple(dict.fromkeys(near or difflib.get_close_matches(word, words(), 3, 0.7)))
+    cutoff = 0.6 if len(word) <= 4 else 0.7  # two letters changing places cost a short word a third
+    near = difflib.get_close_matches(word, _plain_words(), 3, cutoff)
+    return tuple(dict.fromkeys(near or difflib.get_close_matches(word, words(), 3, cutoff)))
 
 
 def _unknown(items: list[Item]) -> tuple[Unknown, ...]:

@@ -1,4 +1,4 @@
-"""The frozen prompt lists of the embedded world, each line with its machine-readable truth.
+"""The prompt lists of the embedded world, each line with its machine-readable truth.
 
 `python -m cogrpo.emoji.prompts` writes configs/prompts/emoji/{train,validation,test}.jsonl, always the same
 bytes. No prompt stands twice, in one list or in two. Test specs of several groups hold a pair that no
@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from cogrpo.emoji.captions import caption
-from cogrpo.emoji.scene import CATEGORIES, ObjectSpec, Relation, Spec, sample_spec
+from cogrpo.emoji.grammar import PromptError, parse
+from cogrpo.emoji.scene import CATEGORIES, Spec, sample_spec
+from cogrpo.emoji.vocabulary import FAMILIES
 
 FOLDER = Path(__file__).parents[2] / "configs" / "prompts" / "emoji"
 Split = Literal["train", "validation", "test"]
@@ -24,11 +27,18 @@ PER_CATEGORY: dict[Split, int] = {"train": 300, "validation": 50, "test": 50}
 SEED = 9
 
 
+class PromptListError(ValueError):
+    """A prompt list that cannot be used; the message is one sentence with the line's number."""
+
+
 @dataclass(frozen=True)
 class PromptEntry:
     category: str
     prompt: str
     spec: Spec
+
+
+_ENTRY = TypeAdapter(PromptEntry)
 
 
 def generate() -> dict[Split, list[PromptEntry]]:
@@ -58,19 +68,50 @@ def to_line(entry: PromptEntry) -> str:
 
 
 def from_line(line: str) -> PromptEntry:
-    row = json.loads(line)
-    spec = row["spec"]
-    objects = tuple(ObjectSpec(**group) for group in spec["objects"])
-    relations = tuple(Relation(**relation) for relation in spec["relations"])
-    return PromptEntry(row["category"], row["prompt"], Spec(objects, relations, spec["background"]))
+    """Raises ValueError, worded to stand behind the line's number, where the line is no entry or its truth is not what
+    the grammar reads."""
+    try:
+        entry = _ENTRY.validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise ValueError("this is no JSON") from None
+        field = ".".join(map(str, first["loc"])) or "the line"
+        raise ValueError(f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    for group in entry.spec.objects:
+        if group.noun not in FAMILIES:
+            raise ValueError(f"the noun {group.noun!r} is unknown")
+        if group.colour is not None and group.colour not in FAMILIES[group.noun]:
+            raise ValueError(f"there is no {group.noun} of the colour {group.colour!r}")
+    try:
+        read = parse(entry.prompt).spec
+    except PromptError as error:
+        raise ValueError(f"prompt: {str(error).rstrip('.')}") from None
+    if read != entry.spec:
+        raise ValueError("spec is not what the grammar reads from the prompt")
+    return entry
 
 
-def load(split: Split) -> list[PromptEntry]:
-    """The committed list. Raises ValueError where the split is none of train, validation, test."""
-    if split not in PER_CATEGORY:
-        raise ValueError(f"split: unknown {split!r}; one of {', '.join(PER_CATEGORY)}")
-    with (FOLDER / f"{split}.jsonl").open(encoding="utf-8") as file:
-        return [from_line(line) for line in file]
+def load(asked: str) -> list[PromptEntry]:
+    """A committed list by its split, or a .jsonl file in the same format. Raises PromptListError."""
+    if asked not in PER_CATEGORY and not asked.endswith(".jsonl"):
+        allowed = f"{', '.join(PER_CATEGORY)} and a .jsonl file"
+        raise PromptListError(f"prompts: {asked!r} is unknown; allowed are {allowed}.")
+    path = FOLDER / f"{asked}.jsonl" if asked in PER_CATEGORY else Path(asked)
+    entries = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                entries.append(from_line(line))
+    except OSError as error:
+        raise PromptListError(f"prompts: {path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise PromptListError(f"prompts: {path} is not UTF-8 text.") from None
+    except ValueError as error:
+        raise PromptListError(f"prompts: line {len(entries) + 1} of {path}: {error}.") from None
+    if not entries:
+        raise PromptListError(f"prompts: {path} holds none.")
+    return entries
 
 
 def main() -> None:

@@ -91,32 +91,29 @@ def holds(kind: Kind, a: Placed, b: Placed) -> bool:
     return length > 0 and lean / length > 0.5
 
 
-def assign(spec: Spec, objects: tuple[Placed, ...]) -> tuple[tuple[Placed, ...], ...] | None:
-    """The objects of each group of the spec if the objects are exactly what it asks for, else None."""
-    rest = list(objects)
-    groups: list[tuple[Placed, ...]] = [()] * len(spec.objects)
-    # Groups that accept fewest classes choose first, so that 'a heart and a red heart' finds its red one.
-    for index in sorted(range(len(groups)), key=lambda i: len(spec.objects[i].classes)):
-        group = spec.objects[index]
-        chosen = [item for item in rest if item.cls in group.classes][: group.count]
-        if len(chosen) < group.count:
-            return None
-        for item in chosen:
-            rest.remove(item)
-        groups[index] = tuple(chosen)
-    return None if rest else tuple(groups)
-
-
 def satisfies(spec: Spec, scene: Scene) -> bool:
-    """The strict truth of a caption: exact objects, every relation, and the background where one was named."""
-    groups = assign(spec, scene.objects)
-    if groups is None or (spec.background and BACKGROUND_NAMES[scene.background] != spec.background):
+    """The strict truth of a caption: exact objects, every relation, and the background where one was named. Where
+    groups may share objects ('a dog left of a dog'), one way to tell them apart is enough."""
+    if len(scene.objects) != spec.total or (
+        spec.background not in (None, BACKGROUND_NAMES[scene.background])
+    ):
         return False
-    return all(
+    return any(_in_order(spec, objects) for objects in itertools.permutations(scene.objects))
+
+
+def _in_order(spec: Spec, objects: tuple[Placed, ...]) -> bool:
+    """Whether the first objects are the first group, the next ones the second, and all relations hold."""
+    rest = iter(objects)
+    groups = [tuple(itertools.islice(rest, group.count)) for group in spec.objects]
+    named = all(
+        item.cls in wanted.classes
+        for wanted, group in zip(spec.objects, groups, strict=True)
+        for item in group
+    )
+    return named and all(
         holds(relation.kind, a, b)
         for relation in spec.relations
-        for a in groups[relation.subject]
-        for b in groups[relation.object]
+        for a, b in itertools.product(groups[relation.subject], groups[relation.object])
     )
 
 
@@ -132,18 +129,18 @@ def pairs_held_out(spec: Spec) -> int:
 @lru_cache
 def _layouts(count: int) -> np.ndarray:
     """All ordered layouts of `count` objects without overlap, int [L, count, 2] of (row, column)."""
-    corners = list(itertools.product(range(GRID - SIZE + 1), repeat=2))
-    apart = [
-        layout
-        for layout in itertools.product(corners, repeat=count)
-        if all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) >= SIZE for a, b in itertools.combinations(layout, 2))
-    ]
-    return np.array(apart)
+    if count == 0:
+        return np.zeros((1, 0, 2), dtype=int)
+    fewer, corners = _layouts(count - 1), np.array(list(itertools.product(range(GRID - SIZE + 1), repeat=2)))
+    apart = np.abs(fewer[:, None] - corners[:, None]).max(-1) >= SIZE  # [L, 25, count - 1]
+    layout, corner = apart.all(-1).nonzero()
+    return np.concatenate([fewer[layout], corners[corner][:, None]], axis=1)
 
 
 @lru_cache(maxsize=4096)
-def _layouts_of(counts: tuple[int, ...], relations: tuple[Relation, ...]) -> np.ndarray:
-    """The layouts in which each relation is plain to see: a whole object apart in its axis."""
+def layouts_of(counts: tuple[int, ...], relations: tuple[Relation, ...]) -> np.ndarray:
+    """The layouts that `place` draws from, int [L, objects, 2] of (row, column): objects in the order of the groups,
+    each relation plain to see, a whole object apart in its axis."""
     layouts = _layouts(sum(counts))
     starts = np.cumsum((0, *counts))
     fits = np.ones(len(layouts), dtype=bool)
@@ -157,7 +154,7 @@ def _layouts_of(counts: tuple[int, ...], relations: tuple[Relation, ...]) -> np.
 
 def place(spec: Spec, rng: np.random.Generator) -> Scene:
     """A scene that the spec describes, each layout equally likely. Raises ValueError where none exists."""
-    layouts = _layouts_of(tuple(group.count for group in spec.objects), spec.relations)
+    layouts = layouts_of(tuple(group.count for group in spec.objects), spec.relations)
     if not len(layouts):
         raise ValueError("No layout satisfies these relations.")
     corners = layouts[rng.integers(len(layouts))]

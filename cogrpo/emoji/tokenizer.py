@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from cogrpo import weights
 from cogrpo.emoji.scene import BACKGROUND_NAMES, CELL, GRID
 from cogrpo.emoji.vocabulary import BACKGROUNDS
 
 EMPTY = len(BACKGROUND_NAMES)  # codes 0 to 8 are the empty patch on each background
 NO_VOTE = -1
-VERSION = "1"
+KIND = "emoji-tokenizer"
 
 
 def background_colours() -> Tensor:
@@ -88,18 +88,15 @@ class Tokenizer:
         distance, nearest = torch.cdist(patches(images.float() / 255), codes).min(-1)
         return distance.square().sum(-1), allowed[nearest]
 
-    def save(self, path: Path, notes: dict[str, str]) -> None:
-        tensors = {"palette": self.palette.half(), "votes": self.votes.to(torch.int8)}
-        save_file(tensors, path, {"kind": "emoji-tokenizer", "version": VERSION, **notes})
+    def save(self, path: Path, notes: dict[str, Any]) -> None:
+        tensors = {"palette": self.palette, "votes": self.votes.to(torch.int8)}
+        weights.save(path, KIND, tensors, notes)
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Raises ValueError where `path` is no tokenizer of this version."""
-        with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-            if (told.get("kind"), told.get("version")) != ("emoji-tokenizer", VERSION):
-                raise ValueError(f"{path.name}: not an emoji tokenizer of version {VERSION}.")
-            return cls(file.get_tensor("palette").float(), file.get_tensor("votes").long())
+        tensors, _ = weights.load(path, KIND)
+        return cls(tensors["palette"], tensors["votes"].long())
 
 
 def _to_bytes(pixels: Tensor) -> Tensor:

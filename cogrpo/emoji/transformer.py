@@ -1,7 +1,10 @@
 """The masked transformer of the embedded world.
 
 64 image tokens and five text slots attend to one another; a depthwise 3 x 3 convolution on the image tokens in each
-block lets neighbours agree early. Shapes: B rows, N = 64 tokens, V codes, D features.
+block lets neighbours agree early. The text has a say in the answer, too: each slot names the codes that its object is
+made of, and each position mixes the slots. One softmax alone has to hold 'a part of the fox or a part of the tree' in
+one vector, and gave a tenth of its mass to things that nobody asked for.
+Shapes: B rows, N = 64 tokens, V codes, D features.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cogrpo.config import Config
-from cogrpo.emoji.conditioning import NOUNS, SIDES
+from cogrpo.emoji.conditioning import LABELS, SIDES
 from cogrpo.emoji.scene import BACKGROUND_NAMES, GRID, MOST
-from cogrpo.emoji.vocabulary import COLOURS
 
 TOKENS = GRID * GRID
 TEXT = 1 + MOST
+RARE = 1e-6  # the share of every code in what the slots name, so that they can be overruled
 
 
 class TransformerConfig(Config):
@@ -62,8 +65,7 @@ class MaskedTransformer(nn.Module):
         self.config = config
         self.code = nn.Embedding(config.vocab_size + 1, width)  # the last row stands for 'hidden'
         self.place = nn.Parameter(torch.randn(TOKENS, width) * 0.02)
-        self.noun = nn.Embedding(len(NOUNS) + 1, width)
-        self.colour = nn.Embedding(len(COLOURS) + 1, width)
+        self.label = nn.Embedding(len(LABELS) + 1, width)
         self.side = nn.Linear(len(SIDES), width, bias=False)
         self.slot = nn.Parameter(torch.randn(MOST, width) * 0.02)
         self.background = nn.Embedding(len(BACKGROUND_NAMES) + 1, width)
@@ -72,7 +74,9 @@ class MaskedTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, config.vocab_size)
-        for table in (self.code, self.noun, self.colour, self.background, self.total):
+        self.named = nn.Linear(width, width)
+        self.mix = nn.Linear(width, TEXT)
+        for table in (self.code, self.label, self.background, self.total):
             nn.init.normal_(table.weight, std=0.02)
         for block in self.blocks:
             nn.init.zeros_(block.project.weight)
@@ -80,16 +84,17 @@ class MaskedTransformer(nn.Module):
 
     def read(self, text: dict[str, Tensor]) -> Tensor:
         """Slots of `encode_specs` to text tokens [B, 5, D]."""
-        objects = self.noun(text["noun"]) + self.colour(text["colour"]) + self.side(text["side"]) + self.slot
+        objects = self.label(text["label"]) + self.side(text["side"]) + self.slot
         whole = self.background(text["background"]) + self.total(text["total"])
         return torch.cat([whole[:, None], objects], 1)
 
-    def hidden_states(self, tokens: Tensor, hidden: Tensor, text: Tensor) -> Tensor:
-        """tokens [B, N] int64, hidden [B, N] bool, text [B, 5, D] -> [B, N, D], normalised."""
-        codes = tokens.masked_fill(hidden, self.config.vocab_size)
-        # The sum of the words reaches every position at once; attention then only has to tell who stands where.
-        image = self.code(codes) + self.place + text.sum(1, keepdim=True)
+    def forward(self, tokens: Tensor, hidden: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens [B, N] int64, hidden [B, N] bool, text [B, 5, D] -> logits [B, N, V] float32, states [B, N, D]."""
+        image = self.code(tokens.masked_fill(hidden, self.config.vocab_size)) + self.place
         x = torch.cat([text, image], 1)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x[:, TEXT:])
+        states = self.norm(x[:, TEXT:])
+        named = self.head(self.named(text)).float().softmax(-1)  # [B, 5, V]: the codes of each slot
+        mixed = self.mix(states).float().softmax(-1) @ named  # [B, N, V]
+        return self.head(states).float() + (mixed + RARE).log(), states

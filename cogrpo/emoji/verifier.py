@@ -46,17 +46,16 @@ class Verdict:
 
 def score(spec: Spec, detection: Detection) -> Verdict:
     """Where groups may share objects ('a dog left of a dog'), the reading kindest to the picture counts."""
+    clean = detection.stray <= STRAY_LIMIT
+    strict = clean and satisfies(spec, Scene(detection.objects, detection.background))
     few = len(detection.objects) <= MOST
     orders = itertools.permutations(detection.objects) if few else (detection.objects,)
-    return max(
-        (_score(spec, order, detection) for order in orders),
-        key=lambda verdict: (verdict.strict, verdict.soft),
-    )
+    readings = (_score(spec, order, detection, strict) for order in orders)
+    return max(readings, key=lambda reading: (reading.soft, sum(credit for _, credit in reading.clauses)))
 
 
-def _score(spec: Spec, seen: tuple[Placed, ...], detection: Detection) -> Verdict:
+def _score(spec: Spec, seen: tuple[Placed, ...], detection: Detection, strict: bool) -> Verdict:
     clean = detection.stray <= STRAY_LIMIT
-    strict = clean and satisfies(spec, Scene(seen, detection.background))
     groups, matched = _match(spec, seen)
     objects = 2 * sum(matched) / (spec.total + len(seen))
     rest = [(_said(spec, r), RELATION_WEIGHT, _held(r, spec, groups)) for r in spec.relations]
@@ -78,7 +77,7 @@ def _match(spec: Spec, seen: tuple[Placed, ...]) -> tuple[list[list[Placed]], li
     """For each group the objects that are just what it asks for, and its credit with the wrongly coloured."""
     rest = list(seen)
     groups: list[list[Placed]] = [[] for _ in spec.objects]
-    # As in scene.assign, the groups that accept fewest classes choose first.
+    # The groups that accept fewest classes choose first.
     for index in sorted(range(len(groups)), key=lambda i: len(spec.objects[i].classes)):
         group = spec.objects[index]
         groups[index] = [item for item in rest if item.cls in group.classes][: group.count]

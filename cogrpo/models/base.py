@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class MaskedImageModel(Protocol):
     grid: tuple[int, int]  # rows, columns; N = rows * columns
     vocab_size: int  # V; a hidden position is told by `hidden`, never by a code
     cell: tuple[int, int]  # height, width of one token in pixels
+    features: int  # D
+    precision: str  # 'float32' or 'bfloat16': what the network runs in
+    network: nn.Module  # what training changes
 
     def condition(self, prompts: list[str]) -> Condition:
         """Encode prompts, one row each. Raises ValueError for a prompt that the model cannot read."""
@@ -68,3 +72,6 @@ class MaskedImageModel(Protocol):
 
     def code_images(self, codes: Tensor) -> Tensor:
         """What single codes look like, uint8 [K, h, w, 3], for thumbnails."""
+
+    def save(self, path: Path) -> None:
+        """Write the network's weights as the registry loads them."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from cogrpo import weights
 from cogrpo.emoji.conditioning import encode_specs
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.scene import CELL, GRID
@@ -29,7 +29,7 @@ class EmojiModel:
     def __init__(self, network: MaskedTransformer, tokenizer: Tokenizer, precision: str = "float32") -> None:
         self.network = network
         self.tokenizer = tokenizer
-        self.vocab_size = network.config.vocab_size
+        self.vocab_size, self.features = network.config.vocab_size, network.config.width
         self.precision = precision
 
     def condition(self, prompts: list[str]) -> Condition:
@@ -40,12 +40,11 @@ class EmojiModel:
         self, tokens: Tensor, hidden: Tensor, condition: Condition, progress: Tensor, unconditional: bool
     ) -> Prediction:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-            states = self.network.hidden_states(tokens, hidden, self.network.read(condition.tensors))
-            logits = self.network.head(states).float()
+            logits, states = self.network(tokens, hidden, self.network.read(condition.tensors))
             without = None
             if unconditional:
                 blank = self.network.no_text.expand(len(tokens), TEXT, -1)
-                without = self.network.head(self.network.hidden_states(tokens, hidden, blank)).float()
+                without, _ = self.network(tokens, hidden, blank)
         return Prediction(logits, without, states.float().mean(1))
 
     def images(self, tokens: Tensor) -> Tensor:
@@ -54,25 +53,24 @@ class EmojiModel:
     def code_images(self, codes: Tensor) -> Tensor:
         return self.tokenizer.code_images(codes)
 
+    def save(self, path: Path) -> None:
+        save_network(self.network, path, {})
+
     @classmethod
     def load(cls, path: Path, precision: str = "float32") -> EmojiModel:
         """Read weights written by `save_network`. Raises ValueError, naming the file, where they are unusable."""
         try:
-            with safe_open(path, "pt") as file:
-                told = file.metadata() or {}
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"checkpoint: {path.name} cannot be read as safetensors ({error}).") from None
-        if told.get("kind") != KIND:
-            raise ValueError(f"checkpoint: {path.name} holds no emoji transformer.")
-        network = MaskedTransformer(TransformerConfig.model_validate_json(told["config"]))
+            tensors, facts = weights.load(path, KIND)
+        except ValueError as error:
+            raise ValueError(f"checkpoint: {error}") from None
+        network = MaskedTransformer(TransformerConfig.model_validate(facts["config"]))
         network.load_state_dict(tensors)
         return cls(
             network.eval().requires_grad_(False), Tokenizer.load(WEIGHTS / "tokenizer.safetensors"), precision
         )
 
 
-def save_network(network: MaskedTransformer, path: Path, notes: dict[str, str]) -> None:
-    """Write fp16 weights with the network's configuration and `notes` as metadata."""
-    tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, {"kind": KIND, "config": network.config.model_dump_json(), **notes})
+def save_network(network: MaskedTransformer, path: Path, notes: dict[str, Any]) -> None:
+    """Write fp16 weights with the network's configuration and `notes` as facts."""
+    facts = {"config": network.config.model_dump(mode="json"), **notes}
+    weights.save(path, KIND, network.state_dict(), facts)

@@ -32,8 +32,13 @@ def available() -> dict[str, str]:
     return {name: _form(name).__doc__.strip() for name in _names()}
 
 
-def build(name: str, steps: int, model: str = "emoji") -> Schedule:
-    """The form `name` for `steps` steps of a model. Raises ScheduleError for an unknown name."""
+def build(
+    name: str, steps: int, model: str = "emoji", columns: Mapping[str, object] | None = None
+) -> Schedule:
+    """The form `name` for `steps` steps of a model; `columns` in place of the model's own entry for it.
+
+    Raises ScheduleError for an unknown name.
+    """
     check_steps(steps)
     if name not in _names():
         names = ", ".join(_names())
@@ -43,9 +48,9 @@ def build(name: str, steps: int, model: str = "emoji") -> Schedule:
     if ratio.shape != progress.shape:
         raise ScheduleError(f"remask_ratio: {name} must return one number a step, from 0 to 1.")
     ratio[-1] = 0  # without effect: the last step fills everything
-    entry = _columns(name, model)
-    columns = [ratio, *(torch.from_numpy(_curve(entry[column], progress.numpy())) for column in COLUMNS[1:])]
-    return handmade(name, torch.stack(columns, dim=1))
+    entry = columns or _columns(name, model)
+    table = [ratio, *(torch.from_numpy(_curve(entry[column], progress.numpy())) for column in COLUMNS[1:])]
+    return handmade(name, torch.stack(table, dim=1))
 
 
 def read(path: Path) -> Schedule:

@@ -12,8 +12,13 @@ Table = Sequence[Sequence[float]]
 WIDTH, HEIGHT = 56, 22
 COLUMNS = ("r, hidden", "τₛ, boldness", "τᵣ, chance", "s, guidance")
 
-# A menu of radio items; a choice closes it and reaches Python as a change of the value.
-ON_LOAD = """
+# A menu of radio items; a choice closes it and reaches Python as a change of the value. A table that comes
+# with a recipe is no item: it stands on the menu's face until something else is chosen.
+ON_LOAD = (
+    f"""
+const [WIDE, HIGH] = [{WIDTH - 4}, {HEIGHT - 3}];
+"""
+    + """
 const menu = element.querySelector('details');
 const items = [...element.querySelectorAll('[role=menuitemradio]')];
 const face = element.querySelector('summary span');
@@ -23,6 +28,14 @@ function show() {
     item.setAttribute('aria-checked', chosen);
     if (chosen) face.innerHTML = item.querySelector('b').outerHTML + item.querySelector('svg').outerHTML;
   }
+  if (props.value.startsWith('{')) showTable(JSON.parse(props.value));
+}
+function showTable({ name, table }) {
+  const x = (row) => 2 + row * WIDE / Math.max(1, table.length - 1);
+  const points = table.map(([r], row) => `${x(row)},${HIGH - r * (HIGH - 3)}`).join(' ');
+  face.innerHTML = `<b></b> table of a recipe ${items[0].querySelector('svg').outerHTML}`;
+  face.querySelector('polyline').setAttribute('points', points);
+  face.querySelector('b').textContent = name;
 }
 function choose(item) {
   props.value = item.dataset.name;
@@ -52,10 +65,11 @@ menu.addEventListener('focusout', (event) => { if (!menu.contains(event.relatedT
 watch('value', show);
 show();
 """
+)
 
 
 def schedule_picker(tables: Mapping[str, Table], notes: Mapping[str, str], value: str) -> gr.HTML:
-    """A component whose value is the name of a schedule.
+    """A component whose value is the name of a schedule, or a table as text (see `ui/table_text.py`).
 
     tables: name -> [T, 4] numbers to draw; notes: name -> a few words said beside it.
     """

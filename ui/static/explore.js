@@ -13,11 +13,13 @@ const by = (id) => document.getElementById(id);
  */
 export function connect(element, props, watch) {
   const viewer = mount(element);
+  const example = readExample();
   let playing = '';
   let applied = 0;
+  let left = ''; // the decode that 'Start again' has put aside
   const apply = () => {
     const lines = props.value ?? [];
-    if (!lines.length) return;
+    if (!lines.length || lines[0] === left) return;
     if (lines[0] !== playing) [playing, applied] = [lines[0], 0];
     for (const line of lines.slice(applied)) {
       const message = JSON.parse(line);
@@ -26,25 +28,38 @@ export function connect(element, props, watch) {
     }
     applied = lines.length;
   };
+  /** A cold page is never empty: it plays a recorded decode, once. */
+  const begin = async () => {
+    const messages = await example;
+    if (messages && !playing) viewer.load(messages);
+  };
   watch('value', apply);
   apply();
-  if (!playing) playExample(viewer, () => playing);
+  begin();
+  by('again').addEventListener('click', () => {
+    cancel();
+    [left, playing] = [playing, ''];
+    viewer.reset();
+    begin();
+  });
   keys(viewer);
   drops(element);
   corrections();
+  keepPrompt();
   shade();
   settings();
 }
 
-/** A cold page is never empty: it plays a recorded decode, once. */
-async function playExample(viewer, busy) {
+/** The recorded decode as messages, read once so that it plays without the server; undefined where there is none. */
+async function readExample() {
   const answer = await fetch(new URL('studio/example.trace', document.baseURI));
-  if (!answer.ok) return;
+  if (!answer.ok) return undefined;
   const messages = await readTrace(await answer.arrayBuffer());
-  if (busy()) return;
   messages[0].tag = 'recorded example';
-  viewer.load(messages);
+  return messages;
 }
+
+const cancel = () => (by('cancel') ?? by('leave'))?.click();
 
 function saveMenu(files) {
   const menu = document.createElement('details');
@@ -70,7 +85,7 @@ function keys(viewer) {
       event.preventDefault();
       by('generate')?.click();
     } else if (event.key === 'Escape' && !event.defaultPrevented) {
-      by('cancel')?.click();
+      cancel();
       viewer.halt();
     } else if (event.key === '?' && !event.target.closest('input, textarea')) {
       const help = by('keys');
@@ -105,13 +120,25 @@ function corrections() {
   document.addEventListener('click', (event) => {
     const button = event.target.closest('#notice [data-word], #notice [data-prompt]');
     if (!button) return;
-    const field = document.querySelector('#prompt textarea, #prompt input');
     const { word, start, end, prompt } = button.dataset;
     const echoed = document.querySelector('#notice q')?.textContent;
-    field.value = prompt ?? echoed.slice(0, Number(start)) + word + echoed.slice(Number(end));
-    field.dispatchEvent(new Event('input', { bubbles: true }));
-    field.focus();
+    write(prompt ?? echoed.slice(0, Number(start)) + word + echoed.slice(Number(end)));
+    field().focus();
   });
+}
+
+const field = () => document.querySelector('#prompt textarea, #prompt input');
+
+function write(prompt) {
+  field().value = prompt;
+  field().dispatchEvent(new Event('input', { bubbles: true }));
+}
+
+/** Gradio loads the page anew once a lost server is back; what was typed outlives that, in this tab. */
+function keepPrompt() {
+  addEventListener('pagehide', () => sessionStorage.setItem('prompt', field().value));
+  const kept = sessionStorage.getItem('prompt');
+  if (kept !== null) write(kept);
 }
 
 function shade() {

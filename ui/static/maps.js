@@ -42,9 +42,9 @@ export function drawPicture(canvas, view) {
   }
   context.globalAlpha = view.fade;
   for (const [x, y] of fresh) {
-    outline(context, colours.card, 4, x, y, side, 1);
-    outline(context, colours.accent, 2, x, y, side, 1);
-    corner(context, colours.accent, x + 1, y + 1, side / 5);
+    outline(context, colours.halo, 4, x, y, side, 1);
+    outline(context, colours.mark, 2, x, y, side, 1);
+    corner(context, colours.mark, x + 1, y + 1, side / 5);
   }
   context.globalAlpha = 1;
   select(context, colours, view, side);

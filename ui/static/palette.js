@@ -1,7 +1,7 @@
 // The colours of tokens.css as a canvas needs them, and the two things every map shares: the hatch and the ramp.
 
 const NAMES = ['card', 'sunken', 'ink', 'ink-2', 'ink-3', 'accent', 'on-accent', 'wash', 'line', 'line-2', 'kept',
-  'solid', 'hatch', 'hatch-ground'];
+  'solid', 'hatch', 'hatch-ground', 'mark', 'halo'];
 const RAMP = [[11, 31, 92], [32, 54, 154], [35, 98, 172], [31, 143, 192], [70, 181, 196], [134, 207, 187],
   [196, 232, 181], [238, 249, 192]];
 

@@ -7,7 +7,7 @@ import { drawThumbnail } from './maps.js';
 const CURVES = [
   { name: 'Re-mask ratio r', note: 'share of all tokens hidden', column: 0, height: 100, digits: 2 },
   { name: 'Sampling temp. τₛ', note: 'boldness of guesses', column: 1, height: 70, digits: 2 },
-  { name: 'Re-mask temp. τᵣ', note: 'chance in who stays', column: 2, height: 70, digits: 2 },
+  { name: 'Re-mask temp. τᵣ', note: 'chance in what stays', column: 2, height: 70, digits: 2 },
   { name: 'Guidance scale s', note: 'pull of the prompt', column: 3, height: 70, digits: 1 },
 ];
 const NARROW = 560;

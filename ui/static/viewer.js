@@ -84,6 +84,15 @@ class Viewer {
   /** A whole trace at once, as messages; plays it once. @param {Object[]} messages */
   load(messages) { for (const message of messages) this[message.type](message); }
 
+  /** Forgets what a reader has chosen: cell, map, speed, loop. */
+  reset() {
+    [this.pinned, this.chosen, this.clock.speed, this.clock.looping] = [-1, false, 1, false];
+    this.parts.speed.value = '1';
+    this.parts.whole.checked = false;
+    this.element.querySelector('[data-act=loop]').setAttribute('aria-pressed', 'false');
+    this.#tab('picture');
+  }
+
   /** Puts links or buttons beside the transport, for example what can be saved. @param {...Node} nodes */
   actions(...nodes) { this.parts.actions.replaceChildren(...nodes); }
 

@@ -31,8 +31,8 @@ export function verdict(record, t) {
   if (!verifier || t < record.steps - 1) return '';
   const missing = verifier.clauses.filter(([, credit]) => credit < 1).map(([text]) => text);
   const all = verifier.clauses.length;
-  return missing.length ? `Detector: ${all - missing.length} of ${all} parts found. Not: ${missing.join(', ')}`
-    : `Detector: all ${all} parts found`;
+  return missing.length ? `Detector: ${all - missing.length} of ${all} checks pass. Failed: ${missing.join(', ')}`
+    : `Detector: all ${all} checks pass`;
 }
 
 /** 'row 5, column 4, kept, code 316, probability 0.71' @param {Record} record @param {number} t @param {number} cell */

@@ -1,4 +1,4 @@
-"""`python -m cogrpo.emoji.pretrain PART`: tokenizer, detector_a, detector_b or model, each from scratch."""
+"""`python -m cogrpo.emoji.pretrain PART`: trains the tokenizer, a detector, the dual encoder or the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cogrpo.models.emoji import WEIGHTS
 parser = argparse.ArgumentParser(
     prog="python -m cogrpo.emoji.pretrain", description="Train the embedded world."
 )
-parser.add_argument("part", choices=("tokenizer", "detector_a", "detector_b", "model"))
+parser.add_argument("part", choices=("tokenizer", "detector_a", "detector_b", "dual_encoder", "model"))
 parser.add_argument("--config", type=Path, help="default: configs/emoji/PART.yaml")
 parser.add_argument("--out", type=Path, help="default: cogrpo/emoji/weights/PART.safetensors")
 parser.add_argument("--folder", type=Path, help="where a run keeps its state and log (default: runs/PART)")
@@ -28,13 +28,17 @@ match asked.part:
     case "tokenizer":
         from cogrpo.emoji.pretrain import tokenizer
 
-        tokenizer.train(load_config(config_path, tokenizer.TokenizerConfig), out)
+        tokenizer.train(load_config(config_path, tokenizer.TokenizerConfig), out, folder)
     case "detector_a" | "detector_b":
         from cogrpo.emoji.pretrain import detector
 
-        detector.train(
-            asked.part[-1], load_config(config_path, detector.DetectorConfig), out, asked.precision
-        )
+        config = load_config(config_path, detector.DetectorConfig)
+        detector.train(asked.part[-1], config, out, folder, asked.precision)
+    case "dual_encoder":
+        from cogrpo.emoji.pretrain import dual_encoder
+
+        config = load_config(config_path, dual_encoder.DualEncoderConfig)
+        dual_encoder.train(config, out, folder, asked.precision)
     case "model":
         from cogrpo.emoji.pretrain import model
 

@@ -9,22 +9,32 @@ from __future__ import annotations
 import json
 import time
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cogrpo.config import Config
 from cogrpo.emoji.conditioning import encode_specs
-from cogrpo.emoji.scene import BACKGROUND_NAMES, GRID, SIZE, Placed, Scene, Spec, place, render, sample_spec
+from cogrpo.emoji.pretrain.posterior import posterior
+from cogrpo.emoji.scene import (
+    BACKGROUND_NAMES,
+    GRID,
+    MOST,
+    SIZE,
+    Placed,
+    Scene,
+    Spec,
+    place,
+    render,
+    sample_spec,
+)
 from cogrpo.emoji.sprites import load_sprites
 from cogrpo.emoji.tokenizer import Tokenizer
 from cogrpo.emoji.transformer import TEXT, TOKENS, MaskedTransformer, TransformerConfig
 from cogrpo.models.emoji import WEIGHTS, save_network
-
-UNTAUGHT = -100  # cross_entropy's ignore_index
 
 
 class PretrainConfig(Config):
@@ -43,6 +53,7 @@ class PretrainConfig(Config):
     caption_drop: float
     all_hidden: float
     mostly_hidden: float
+    by_object: float
     categories: dict[str, float]
     log_every: int
     save_every: int
@@ -69,39 +80,102 @@ def tokens_of(scene: Scene, table: np.ndarray) -> np.ndarray:
     return grid
 
 
-def draw_batch(
-    config: PretrainConfig, table: np.ndarray, rng: np.random.Generator
-) -> tuple[list[Spec], Tensor]:
-    """Specs and tokens [B, 64] of fresh scenes."""
+@dataclass(frozen=True)
+class Batch:
+    """Scenes to learn from. Shapes: B scenes, E entries of all mixtures together."""
+
+    specs: list[Spec]
+    tokens: Tensor  # [B, 64] int64
+    hidden: Tensor  # [B, 64] bool
+    drop: Tensor  # [B] bool: scenes that are seen without their text
+    where: Tensor  # [E] int64: (scene, position, code), flattened
+    weight: Tensor  # [E] float32
+
+
+def draw_batch(config: PretrainConfig, table: np.ndarray, vocab_size: int, rng: np.random.Generator) -> Batch:
+    """Fresh scenes with what is hidden of them and what that can be."""
     names, weights = list(config.categories), np.array(list(config.categories.values()))
     chosen = rng.choice(names, config.batch, p=weights / weights.sum())
     specs = [sample_spec(category, rng, "train") for category in chosen]
-    tokens = np.stack([tokens_of(place(spec, rng), table).reshape(-1) for spec in specs])
-    return specs, torch.from_numpy(tokens)
+    drop = rng.random(config.batch) < config.caption_drop
+    return hide(config, specs, drop, table, vocab_size, rng)
 
 
-def draw_hidden(config: PretrainConfig, rng: np.random.Generator) -> Tensor:
-    """Which tokens are hidden, bool [B, 64]."""
-    kind = rng.random(config.batch)
-    count = rng.integers(1, TOKENS, config.batch)
-    count = np.where(
-        kind < config.all_hidden + config.mostly_hidden, rng.integers(40, TOKENS, config.batch), count
+def hide(
+    config: PretrainConfig,
+    specs: list[Spec],
+    drop: np.ndarray,
+    table: np.ndarray,
+    vocab_size: int,
+    rng: np.random.Generator,
+) -> Batch:
+    scenes = [place(spec, rng) for spec in specs]
+    tokens = np.stack([tokens_of(scene, table).reshape(-1) for scene in scenes])
+    hidden = draw_hidden(config, scenes, drop, rng)
+    where, weight = [], []
+    for row, spec in enumerate(specs):
+        if drop[row]:
+            # The mixture over all captions is not worth its price: the scene that was drawn stands for it.
+            positions = hidden[row].nonzero()[0]
+            codes, weights = tokens[row, positions], np.ones(len(positions))
+        else:
+            mixture = posterior(spec, tokens[row], hidden[row], table)
+            positions, codes, weights = mixture.positions, mixture.codes, mixture.weights
+        where.append((row * TOKENS + positions) * vocab_size + codes)
+        weight.append(weights)
+    return Batch(
+        specs,
+        torch.from_numpy(tokens),
+        torch.from_numpy(hidden),
+        torch.from_numpy(drop),
+        torch.from_numpy(np.concatenate(where)),
+        torch.from_numpy(np.concatenate(weight)).float(),
     )
-    count = np.where(kind < config.all_hidden, TOKENS, count)
-    order = rng.random((config.batch, TOKENS)).argsort(-1).argsort(-1)
-    return torch.from_numpy(order < count[:, None])
 
 
-def loss_of(
-    network: MaskedTransformer, specs: list[Spec], tokens: Tensor, hidden: Tensor, drop: Tensor
-) -> Tensor:
-    """Mean cross-entropy over hidden positions, in nats. drop [B] bool: rows that see no text."""
-    text = network.read(encode_specs(specs))
-    text = torch.where(drop[:, None, None], network.no_text.expand(len(specs), TEXT, -1), text)
-    states = network.hidden_states(tokens, hidden, text)
+def draw_hidden(
+    config: PretrainConfig, scenes: list[Scene], drop: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Which tokens are hidden, bool [B, 64].
+
+    Positions are revealed in random order, or object by object as a sampler tends to: then each object, and the
+    background, has a random lead. Without text always in random order: there the target is one scene, and an order
+    that depends on the scene would tell where things stand.
+    """
+    rows = len(scenes)
+    kind = rng.random(rows)
+    shown = rng.integers(1, TOKENS, rows)
+    shown = np.where(kind < config.all_hidden + config.mostly_hidden, rng.integers(1, 9, rows), shown)
+    shown = np.where(kind < config.all_hidden, 0, shown)
+    grouped = (rng.random(rows) < config.by_object) & ~drop
+    lead = rng.random((rows, 1 + MOST))
+    regions = np.stack([regions_of(scene) for scene in scenes])
+    late = rng.random((rows, TOKENS)) + grouped[:, None] * np.take_along_axis(lead, regions, axis=1)
+    return late.argsort(-1).argsort(-1) >= shown[:, None]
+
+
+def regions_of(scene: Scene) -> np.ndarray:
+    """Which object covers each position, from 1, or 0 for the background, int [64]."""
+    grid = np.zeros((GRID, GRID), dtype=int)
+    for index, item in enumerate(scene.objects):
+        grid[item.row : item.row + SIZE, item.col : item.col + SIZE] = index + 1
+    return grid.reshape(-1)
+
+
+def loss_of(network: MaskedTransformer, batch: Batch) -> Tensor:
+    """Mean cross-entropy to the mixtures over hidden positions, in nats."""
+    text = network.read(encode_specs(batch.specs))
+    text = torch.where(batch.drop[:, None, None], network.no_text.expand(len(batch.specs), TEXT, -1), text)
     # All positions, not the hidden ones alone: their number varies, and each new shape is compiled anew in bf16.
-    logits = network.head(states).float().flatten(0, 1)
-    return F.cross_entropy(logits, torch.where(hidden, tokens, UNTAUGHT).flatten(), ignore_index=UNTAUGHT)
+    log_p = network(batch.tokens, batch.hidden, text)[0].log_softmax(-1)
+    return -(log_p.flatten()[batch.where] * batch.weight).sum() / batch.hidden.sum()
+
+
+def entropy_of(batch: Batch) -> float:
+    """The least that `loss_of` can reach on a batch whose text is all seen, in nats."""
+    _, inverse = batch.where.unique(return_inverse=True)
+    p = torch.zeros(len(batch.where)).index_add(0, inverse, batch.weight)
+    return (-p * p.clamp(min=1e-30).log()).sum().item() / batch.hidden.sum().item()
 
 
 def optimisers(network: MaskedTransformer, config: PretrainConfig) -> list[torch.optim.Optimizer]:
@@ -167,11 +241,9 @@ def advance(run: Run, config: PretrainConfig, table: np.ndarray, precision: str)
     for optimiser, rate in zip(run.optimisers, (config.muon_rate, config.adam_rate), strict=True):
         optimiser.param_groups[0]["lr"] = rate * rate_share(run.update, config)
         optimiser.zero_grad(set_to_none=True)
-    specs, tokens = draw_batch(config, table, run.rng)
-    hidden = draw_hidden(config, run.rng)
-    drop = torch.from_numpy(run.rng.random(config.batch) < config.caption_drop)
+    batch = draw_batch(config, table, run.network.config.vocab_size, run.rng)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        loss = loss_of(run.network, specs, tokens, hidden, drop)
+        loss = loss_of(run.network, batch)
     loss.backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
     for optimiser in run.optimisers:
@@ -184,17 +256,26 @@ def advance(run: Run, config: PretrainConfig, table: np.ndarray, precision: str)
     return loss.item()
 
 
+PAIRED = ("two", "position", "attribution")
+
+
 @torch.no_grad()
 def validate(network: MaskedTransformer, config: PretrainConfig, table: np.ndarray) -> dict[str, float]:
-    """Loss in nats on 128 fixed scenes with all, 60 % and 20 % of the tokens hidden."""
-    rng = np.random.default_rng(1)
-    specs, tokens = draw_batch(config.model_copy(update={"batch": 128}), table, rng)
-    order = torch.from_numpy(rng.random((128, TOKENS)).argsort(-1).argsort(-1))
-    seen = torch.zeros(128, dtype=torch.bool)
-    return {
-        f"loss at {share}": round(loss_of(network, specs, tokens, order < share * TOKENS, seen).item(), 4)
-        for share in (1.0, 0.6, 0.2)
-    }
+    """How far the network is from the exact answer, KL in nats a hidden position: with nothing revealed and with 1 to
+    8 tokens revealed, on 128 fixed scenes each; `pairs`: scenes of two objects that no training caption names
+    together."""
+    known = [category for category in config.categories for _ in range(128 // len(config.categories))]
+    excess = {}
+    for split, categories in (("train", known), ("test", PAIRED * (128 // len(PAIRED)))):
+        rng = np.random.default_rng(1)
+        specs = [sample_spec(category, rng, split) for category in categories]
+        for name, all_hidden in (("all hidden", 1), ("most hidden", 0)):
+            share = {"all_hidden": all_hidden, "mostly_hidden": 1 - all_hidden}
+            seen = np.zeros(len(specs), dtype=bool)
+            batch = hide(config.model_copy(update=share), specs, seen, table, network.config.vocab_size, rng)
+            name = name if split == "train" else f"{name}, pairs"
+            excess[name] = round(loss_of(network, batch).item() - entropy_of(batch), 4)
+    return excess
 
 
 def train(config: PretrainConfig, out: Path, folder: Path, precision: str) -> None:

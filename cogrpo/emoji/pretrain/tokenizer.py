@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cogrpo.config import Config
+from cogrpo.emoji.pretrain import resume
 from cogrpo.emoji.scene import BACKGROUND_NAMES, CATEGORIES, SIZE, place, render, sample_spec
 from cogrpo.emoji.sprites import load_sprites
 from cogrpo.emoji.tokenizer import EMPTY, NO_VOTE, Tokenizer, background_colours, patches
@@ -95,12 +96,14 @@ def assemble(centres: Tensor, sprites: np.ndarray) -> Tokenizer:
     return Tokenizer(torch.cat(parts).unflatten(-1, (256, 4)), torch.cat(votes))
 
 
-def train(config: TokenizerConfig, out: Path) -> None:
-    """Learn and write `out`; prints the mean error every 50 batches. About two minutes on one thread."""
+def train(config: TokenizerConfig, out: Path, folder: Path) -> None:
+    """Learn and write `out`, going on from `folder/state.pt` where there is one; prints the mean error every 50
+    batches. About two minutes on one thread."""
     rng, sprites = np.random.default_rng(config.seed), load_sprites()
     centres = twin_patches(config, rng, sprites)[:1].repeat(config.codes, 1)
     sums, counts = centres.clone(), torch.ones(config.codes)
-    for batch in range(config.batches):
+    state, parts = folder / "state.pt", {"rng": rng, "centres": centres, "sums": sums, "counts": counts}
+    for batch in range(resume.load(state, parts), config.batches):
         cells = twin_patches(config, rng, sprites)
         distance, nearest = torch.cdist(cells, centres).min(-1)
         counts.mul_(config.decay).index_add_(0, nearest, torch.full((len(cells),), 1 - config.decay))
@@ -121,6 +124,7 @@ def train(config: TokenizerConfig, out: Path) -> None:
                 f"batch {batch} error {error:.3e} codes in use {int((counts > config.dead_below).sum())}",
                 flush=True,
             )
+            resume.save(state, batch + 1, parts)
     tokenizer = assemble(distinct(centres), sprites)
     tokenizer.save(out, {"seed": str(config.seed), "scenes": str(config.batches * config.scenes)})
     print(f"{tokenizer.vocab_size} codes, {out}")

@@ -1,0 +1,78 @@
+"""Score tables for the gate, of a model with known logits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_trainer import Bright, Learner
+
+from cogrpo import schedules
+from cogrpo.emoji import prompts
+from cogrpo.evaluation import score_table
+from cogrpo.evaluation.score_table import Bench, Player
+from cogrpo.guards import GROUP, PICTURE
+from cogrpo.policy import PolicyConfig, SchedulePolicy
+from cogrpo.rewards.cache import ScoreCache
+from cogrpo.rewards.mixer import Mixer
+
+SEEDS = range(1000, 1003)
+ENTRIES = prompts.load("validation")[::30]  # 12: a block of 8 and a rest
+
+
+class DarkSeer:
+    """In place of detector B: 'finds' the mean of a picture's red."""
+
+    def detect(self, images):
+        return list(images[..., 0].float().mean((1, 2)))
+
+
+def player(form: str = "cosine", sha256: str = "a") -> Player:
+    bases = [schedules.build(form, steps) for steps in (2, 3)]
+    return Player(sha256 * 64, Learner(), SchedulePolicy(PolicyConfig(), bases))
+
+
+def bench(*steps: int) -> Bench:
+    mixer = Mixer([Bright()], {"verifier": 1.0}, ScoreCache())
+    return Bench(mixer, DarkSeer(), ENTRIES, SEEDS, steps, block_rows=4)
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch):
+    monkeypatch.setattr(score_table, "score", lambda spec, found: SimpleNamespace(strict=bool(found > 25)))
+
+
+def test_two_numbers_of_steps_stand_side_by_side_in_sorted_order():
+    own = player()
+    told, pictures = bench(3, 2).table(own, own)
+    assert told.draws == tuple((seed, steps) for steps in (2, 3) for seed in SEEDS)
+    assert pictures.shape == (12, 6, 8, 8, 3)
+    assert set(told.scores) == {"verifier", "detector_b", *PICTURE, "clamped", "kl"}
+    assert set(told.groups) == set(GROUP)
+    for place, steps in enumerate((2, 3)):
+        alone, apart = bench(steps).table(own, own)
+        columns = slice(3 * place, 3 * place + 3)
+        assert np.array_equal(pictures[:, columns], apart)
+        for name in told.scores:
+            assert np.array_equal(np.array(told.scores[name])[:, columns], np.array(alone.scores[name])), name
+        for name in told.groups:
+            assert np.array_equal(told.by_prompt(name, steps), alone.by_prompt(name, steps)), name
+        assert told.schedules[steps] == alone.schedules[steps]
+    assert (told.by_prompt("diversity", 2) != told.by_prompt("diversity", 3)).any()
+
+
+def test_each_plays_its_own_mean_schedule_and_only_another_model_diverges():
+    champion, other = player(), player("linear", "b")
+    for each, form in ((champion, "cosine"), (other, "linear")):
+        told, _ = bench(2, 3).table(each, champion)
+        for steps in (2, 3):
+            (table,) = told.schedules[steps]
+            expected = schedules.build(form, steps).table[:-1]
+            assert torch.equal(torch.tensor(table, dtype=torch.float32)[:-1], expected)
+        assert max(map(max, told.scores["kl"])) == pytest.approx(0, abs=1e-6), "the same weights"
+    with torch.no_grad():
+        other.model.own.add_(torch.randn(other.model.own.shape))
+    told, _ = bench(2, 3).table(other, champion)
+    assert np.mean(told.scores["kl"]) > 0.01

@@ -7,13 +7,13 @@ from html import escape
 
 _HOW = (
     "The picture is 8 × 8 <b>tokens</b>: small patches, each picked from about two thousand, all hidden at "
-    "first. At each <b>step</b> the model guesses every hidden patch, keeps the guesses it is surest of and "
-    "hides the rest again. The <b>schedule</b> sets four numbers for each step: how much to hide again, how "
-    "boldly to guess, how much chance decides what stays, how closely to follow the prompt."
+    "first. At each <b>step</b> the model guesses every hidden patch, keeps some of the guesses, by how sure "
+    "it is and by chance, and hides the rest again. The <b>schedule</b> sets four numbers for each step: how "
+    "much to hide again, how boldly to guess, how much chance decides what stays, how closely to follow the prompt."
 )
 HOW_TO_READ = (
     f'<p class="cg-long"><b>How to read this.</b> {_HOW}</p>'
-    '<details class="cg-short"><summary>64 hidden <b>tokens</b> (patches). Each <b>step</b> keeps the surest '
+    '<details class="cg-short"><summary>64 hidden <b>tokens</b> (patches). Each <b>step</b> keeps some '
     f"guesses, as the <b>schedule</b> says. <u>More</u></summary><p>{_HOW}</p></details>"
 )
 

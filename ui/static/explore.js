@@ -43,6 +43,7 @@ export function connect(element, props, watch) {
     begin();
   });
   keys(viewer);
+  help();
   drops(element);
   corrections();
   keepPrompt();
@@ -85,12 +86,23 @@ function keys(viewer) {
       event.preventDefault();
       by('generate')?.click();
     } else if (event.key === 'Escape' && !event.defaultPrevented) {
-      cancel();
-      viewer.halt();
+      const help = by('keys');
+      if (help.open) help.open = false;
+      else {
+        cancel();
+        viewer.halt();
+      }
     } else if (event.key === '?' && !event.target.closest('input, textarea')) {
       const help = by('keys');
       help.open = !help.open;
     }
+  });
+}
+
+/** The sheet of keys closes where a menu would: on a click elsewhere. */
+function help() {
+  document.addEventListener('click', (event) => {
+    if (!event.target.closest('#keys')) by('keys').open = false;
   });
 }
 

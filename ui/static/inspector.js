@@ -14,7 +14,7 @@ export function drawInspector(element, view, pinned) {
   const row = Math.floor(cell / record.columns) + 1;
   const column = (cell % record.columns) + 1;
   const decision = record.decision(t, cell);
-  const heading = `<h3>Token at row ${row}, column ${column}<span>${pinned ? 'pinned' : 'click to pin'}</span>`
+  const heading = `<h3>Token at row ${row}, column ${column}<span>${pinned ? 'pinned' : 'click: pin'}</span>`
     + '<button type="button" data-act="unpin">Close</button></h3>';
   if (!decision) {
     element.innerHTML = `${heading}<p class="cg-hint">Hidden. Nothing has been guessed yet.</p>`;

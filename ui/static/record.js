@@ -89,10 +89,12 @@ export class Record {
     };
   }
 
-  /** The cell that was kept with the least confidence: the one worth looking at first. */
-  leastSure() {
+  /** A cell to look at first: kept with middling confidence, neither a lucky draw nor a certainty. */
+  typical() {
     const last = this.frames.at(-1)?.confidence;
-    return last ? last.indexOf(Math.min(...last)) : -1;
+    if (!last) return -1;
+    const sorted = last.map((sure, cell) => [sure, cell]).sort(([a], [b]) => a - b);
+    return sorted[Math.floor(sorted.length / 2)][1];
   }
 
   /** The schedule's row at step t: as used if the step is here, else as announced, else null. */

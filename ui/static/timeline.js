@@ -101,7 +101,7 @@ export function drawRows(svg, moment, grid) {
   const rows = [];
   let y = 0;
   const head = grid.narrow ? 22 : 4;
-  y = bars(rows, y, grid, now, 'Tokens decoded', 'how many are kept', frames.map((f) => f.decoded),
+  y = bars(rows, y, grid, now, 'New tokens', 'settled in this step', frames.map((f) => f.decoded),
     Math.max(4, ...frames.map((f) => f.decoded)), 30, 0, head);
   for (const curve of CURVES) y = drawCurve(rows, y, grid, moment, curve, head);
   y = bars(rows, y, grid, now, 'Entropy, nats', 'doubt left, hidden cells', frames.map((f) => f.entropy),

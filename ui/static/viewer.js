@@ -77,7 +77,7 @@ class Viewer {
     this.#state(message.stopped ? 'stopped' : 'done');
     if (this.quiet.matches && this.clock.playing) this.clock.seek(this.record.received - 1);
     this.clock.arrived();
-    if (!this.chosen && this.element.clientWidth >= 700) this.pinned = this.record.leastSure();
+    if (!this.chosen && this.element.clientWidth >= 700) this.pinned = this.record.typical();
     this.#redraw();
   }
 
@@ -252,7 +252,7 @@ class Viewer {
     this.#maps();
     const view = this.#view();
     this.element.classList.toggle('cg-pinned', view.cell >= 0);
-    drawInspector(parts.inspector, view, this.pinned === view.cell && this.pointed < 0);
+    drawInspector(parts.inspector, view, this.pinned === view.cell);
     const grid = axis(parts.time.clientWidth, record.steps);
     drawFilm(parts.film, view, grid);
     drawTrack(parts.track, view, grid);

@@ -36,7 +36,7 @@ class PolicyConfig(Config):
 
     body: Literal["table", "state"] = "table"
     low: tuple[float, float, float, float] = (0.0, 0.05, 0.05, 0.5)
-    high: tuple[float, float, float, float] = (1.0, 3.0, 8.0, 13.0)
+    high: tuple[float, float, float, float] = (1.0, 3.0, 20.0, 13.0)
     # Spread before the squash; 0 holds a number at its mean. It falls in a straight line over `decay_rounds`.
     sigma: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.3)
     sigma_end: tuple[float, float, float, float] = (0.15, 0.15, 0.15, 0.1)

@@ -157,6 +157,8 @@ def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     """Pixels uint8 [H, W, 3] and recipe. Raises RecipeError for a foreign, truncated or tampered file."""
     if len(data) > LARGEST_FILE:
         raise RecipeError("file", f"it is larger than the allowed {LARGEST_FILE >> 20} MB.")
+    if data.startswith(b"GIF8"):
+        raise RecipeError("file", "a GIF carries no recipe; open the PNG or the trace of the same picture.")
     try:
         if not data.endswith(PNG_END):  # Pillow forgives a file that lacks its last bytes
             raise EOFError

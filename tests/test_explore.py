@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_read_gives_one_sentence(
     visit.page.set_input_files("input[type=file]:has(+ #open), #open ~ input[type=file]", path)
     visit.page.wait_for_selector("#notice .cg-error")
     told = visit.page.inner_text("#notice")
-    assert said in told and told.endswith(". Your prompt is kept.") and told.count(". ") == 2
+    assert said in told and told.endswith(".") and told.count(". ") == 1
     assert not visit.page.is_visible("#recipe h3")
     with pytest.raises(AppError) as refusal:
         client.predict(handle_file(path), api_name="/recipe")
@@ -438,3 +438,31 @@ def test_the_server_itself_never_looks_outside(app: App, client: Client) -> None
     client.predict("a dog", 0, 2, "auto", "", "champion", api_name="/generate")
     places = set(app.witness.read_text().split())
     assert places <= {"127.0.0.1", "localhost", "::1", "0.0.0.0", "None"}
+
+
+def test_dark_is_remembered_and_a_reload_begins_anew(visit: Visit) -> None:
+    before = settings(visit)
+    fill(visit, prompt="one cactus")
+    visit.page.click("#shade")
+    dark = visit.page.evaluate("document.body.classList.contains('dark')")
+    visit.page.reload()
+    visit.wait("set.state === 'done'")
+    assert visit.page.evaluate("document.body.classList.contains('dark')") == dark
+    assert settings(visit) == before
+
+
+def test_a_refused_prompt_leaves_the_seed(visit: Visit) -> None:
+    before = visit.page.input_value("#seed input")
+    fill(visit, prompt="zzzz")
+    visit.page.keyboard.press("Control+Enter")
+    visit.page.wait_for_selector("#notice .cg-error")
+    visit.page.wait_for_selector("#generate")
+    assert visit.page.input_value("#seed input") == before
+
+
+def test_the_sheet_of_keys_closes_on_escape_and_on_a_click_elsewhere(visit: Visit) -> None:
+    for close in (lambda: visit.page.keyboard.press("Escape"), lambda: visit.page.click("#how p")):
+        visit.page.click("#keys summary")
+        assert visit.page.evaluate("document.getElementById('keys').open")
+        close()
+        assert not visit.page.evaluate("document.getElementById('keys').open")

@@ -205,7 +205,7 @@ def test_each_trained_number_of_steps_has_its_own_table():
 
 def test_a_base_outside_the_bounds_is_refused_by_name():
     table = torch.tensor([[0.5, 1, 2, 1], [0.0, 1, 0, 1]])
-    for row, column, value, name in ((0, 2, 9, "remask_temperature"), (1, 3, 14, "guidance_scale")):
+    for row, column, value, name in ((0, 1, 4, "sampling_temperature"), (1, 3, 14, "guidance_scale")):
         wrong = table.clone()
         wrong[row, column] = value
         with pytest.raises(ScheduleError, match=f"^{name}: {value} in row {row + 1}.*allowed is"):
@@ -213,9 +213,9 @@ def test_a_base_outside_the_bounds_is_refused_by_name():
 
 
 def test_a_base_on_a_bound_is_moved_inside_by_a_thousandth_of_the_range():
-    table = torch.tensor([[1.0, 0.05, 8.0, 0.5], [0.0, 1, 0, 1]])
+    table = torch.tensor([[1.0, 0.05, 20.0, 0.5], [0.0, 1, 0, 1]])
     moved = SchedulePolicy(PolicyConfig(), [Schedule("edge", table)]).mean_schedule(2).table[0]
-    expected = [1 - INSIDE, 0.05 + INSIDE * 2.95, 8 - INSIDE * 7.95, 0.5 + INSIDE * 12.5]
+    expected = [1 - INSIDE, 0.05 + INSIDE * 2.95, 20 - INSIDE * 19.95, 0.5 + INSIDE * 12.5]
     assert moved.tolist() == pytest.approx(expected, abs=1e-6)
 
 

@@ -165,7 +165,6 @@ class Explore:
         flag = self.flags[request.session_hash] = threading.Event()
         yield {
             self.notice: "",
-            self.seed: seed,
             self.leave: gr.update(visible=False),
             self.cancel: gr.update(visible=True),
         }
@@ -178,11 +177,13 @@ class Explore:
                 update = {self.viewer: list(messages)}
                 if message["type"] == "open":
                     read = message["recipe"]["prompt"]
+                    update[self.seed] = seed  # not sooner: a refused prompt leaves the seed as it was
                 if message["type"] == "close":
                     update[self.notice] = notices.reading(read, message["unknown"], message["notes"])
                 yield update
         except Refused as refusal:
-            yield {self.notice: notices.error("Not painted", str(refusal), refusal.suggestions)}
+            kept = bool(prompt.strip())
+            yield {self.notice: notices.error("Not painted", str(refusal), refusal.suggestions, kept)}
         finally:
             flag.set()
 

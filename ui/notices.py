@@ -46,15 +46,16 @@ def reading(prompt: str, unknown: Sequence[Mapping[str, object]], notes: Sequenc
     )
 
 
-def error(what: str, sentence: str, suggestions: Sequence[str] = ()) -> str:
-    """One calm line: a glyph, a word, what happened, what remains."""
+def error(what: str, sentence: str, suggestions: Sequence[str] = (), kept: bool = False) -> str:
+    """One calm line: a glyph, a word, what happened, and, where it is `kept`, that the prompt remains."""
     offer = "".join(
         f'<button type="button" data-prompt="{escape(text)}">{escape(text)}</button>' for text in suggestions
     )
     if offer:
         sentence = sentence.split("; try ")[0] + "."  # the buttons say the rest
         offer = f" <span>Try</span> {offer}"
-    told = f"<b>! {what}.</b> {escape(sentence)} Your prompt is kept.{offer}"
+    remains = " Your prompt is kept." if kept else ""
+    told = f"<b>! {what}.</b> {escape(sentence)}{remains}{offer}"
     return f'<p class="cg-error" role="alert">{told}</p>'
 
 

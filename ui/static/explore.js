@@ -146,18 +146,23 @@ function write(prompt) {
   field().dispatchEvent(new Event('input', { bubbles: true }));
 }
 
-/** Gradio loads the page anew once a lost server is back; what was typed outlives that, in this tab. */
+/** Gradio loads the page anew once a lost server is back; what was typed outlives that, and no other reload. */
 function keepPrompt() {
-  addEventListener('pagehide', () => sessionStorage.setItem('prompt', field().value));
+  addEventListener('pagehide', () => {
+    if (document.body.classList.contains('cg-was-lost')) sessionStorage.setItem('prompt', field().value);
+  });
   const kept = sessionStorage.getItem('prompt');
+  sessionStorage.removeItem('prompt');
   if (kept !== null) write(kept);
 }
 
 function shade() {
   const button = by('shade');
   const say = () => { button.textContent = document.body.classList.contains('dark') ? 'Light' : 'Dark'; };
+  const kept = localStorage.getItem('shade');
+  if (kept) document.body.classList.toggle('dark', kept === 'dark');
   button.addEventListener('click', () => {
-    document.body.classList.toggle('dark');
+    localStorage.setItem('shade', document.body.classList.toggle('dark') ? 'dark' : 'light');
     say();
   });
   say();

@@ -20,7 +20,10 @@ export function connect(element, props, watch) {
   const apply = () => {
     const lines = props.value ?? [];
     if (!lines.length || lines[0] === left) return;
-    if (lines[0] !== playing) [playing, applied] = [lines[0], 0];
+    if (lines[0] !== playing) {
+      [playing, applied] = [lines[0], 0];
+      sessionStorage.removeItem('prompt');
+    }
     for (const line of lines.slice(applied)) {
       const message = JSON.parse(line);
       viewer[message.type](message);
@@ -146,13 +149,15 @@ function write(prompt) {
   field().dispatchEvent(new Event('input', { bubbles: true }));
 }
 
-/** Gradio loads the page anew once a lost server is back; what was typed outlives that, and no other reload. */
+/**
+ * Gradio loads the page anew, perhaps more than once, when a lost server is back; what was typed outlives that until
+ * it is painted, and no other reload.
+ */
 function keepPrompt() {
   addEventListener('pagehide', () => {
     if (document.body.classList.contains('cg-was-lost')) sessionStorage.setItem('prompt', field().value);
   });
   const kept = sessionStorage.getItem('prompt');
-  sessionStorage.removeItem('prompt');
   if (kept !== null) write(kept);
 }
 

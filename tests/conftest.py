@@ -1,11 +1,14 @@
-"""What all tests share: in CI a skipped test is a failure."""
+"""What all tests share: the app and the browser, and that in CI a skipped test is a failure."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
+from browser import App, chromium
+from playwright.sync_api import Browser
 
 # Node ids that may be skipped in CI, each with its reason.
 MAY_BE_SKIPPED: dict[str, str] = {}
@@ -20,3 +23,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     if report.skipped and os.environ.get("CI") == "true" and item.nodeid not in MAY_BE_SKIPPED:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped in CI: {call.excinfo}"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    app = App(tmp_path_factory.mktemp("studio"))
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import App, Visit, chromium, outside
+from browser import App, Visit, outside
 from gradio_client import Client
 from playwright.sync_api import Browser
 
@@ -110,19 +110,6 @@ FOCUSED = """() => {
   }
   return [window.controls.indexOf(focused), ringed];
 }"""
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    app = App(tmp_path_factory.mktemp("studio"))
-    yield app
-    app.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

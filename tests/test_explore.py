@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import WATCH, App, Visit, chromium, outside
+from browser import WATCH, App, Visit, outside
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -21,19 +21,6 @@ from cogrpo.trace import Trace
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "#prompt :is(input, textarea)"
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    app = App(tmp_path_factory.mktemp("studio"))
-    yield app
-    app.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from cogrpo.emoji.pretrain.model import (
     draw_hidden,
     entropy_of,
     rate_share,
-    regions_of,
     tokens_of,
 )
 from cogrpo.emoji.pretrain.posterior import posterior
-from cogrpo.emoji.scene import ObjectSpec, Placed, Relation, Scene, Spec, layouts_of, place
+from cogrpo.emoji.scene import ObjectSpec, Placed, Relation, Scene, Spec, layouts_of, place, regions_of
 from cogrpo.emoji.vocabulary import BACKGROUNDS, CLASSES
 
 CODES = 9 + 16 * len(CLASSES)

@@ -83,6 +83,14 @@ class Spec:
         return sum(group.count for group in self.objects)
 
 
+def regions_of(scene: Scene) -> np.ndarray:
+    """Which object covers each position, from 1, or 0 for the background, int [64]."""
+    grid = np.zeros((GRID, GRID), dtype=int)
+    for index, item in enumerate(scene.objects):
+        grid[item.row : item.row + SIZE, item.col : item.col + SIZE] = index + 1
+    return grid.reshape(-1)
+
+
 def holds(kind: Kind, a: Placed, b: Placed) -> bool:
     """Whether `a` is `kind` of `b`: GenEval's rule, the unit vector between the centres leans that way by over .5."""
     down, across = b.row - a.row, b.col - a.col

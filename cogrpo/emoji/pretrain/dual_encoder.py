@@ -26,11 +26,11 @@ from cogrpo.emoji.scene import (
     CATEGORIES,
     CELL,
     GRID,
-    SIZE,
     Scene,
     Spec,
     pairs_held_out,
     place,
+    regions_of,
     render,
     sample_spec,
     satisfies,
@@ -96,10 +96,8 @@ def draw(specs: list[Spec], sprites: np.ndarray, rng: np.random.Generator) -> Ba
 
 
 def _cells(scene: Scene) -> np.ndarray:
-    classes = np.full((GRID, GRID), NOTHING)
-    for item in scene.objects:
-        classes[item.row : item.row + SIZE, item.col : item.col + SIZE] = item.cls
-    return classes.reshape(-1)
+    """The class of each cell, NOTHING where empty, int [64]."""
+    return np.array([NOTHING, *(item.cls for item in scene.objects)])[regions_of(scene)]
 
 
 def spoil(pictures: Tensor, config: DualEncoderConfig, rng: np.random.Generator) -> Tensor:

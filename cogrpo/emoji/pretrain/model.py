@@ -28,6 +28,7 @@ from cogrpo.emoji.scene import (
     Scene,
     Spec,
     place,
+    regions_of,
     render,
     sample_spec,
 )
@@ -152,14 +153,6 @@ def draw_hidden(
     regions = np.stack([regions_of(scene) for scene in scenes])
     late = rng.random((rows, TOKENS)) + grouped[:, None] * np.take_along_axis(lead, regions, axis=1)
     return late.argsort(-1).argsort(-1) >= shown[:, None]
-
-
-def regions_of(scene: Scene) -> np.ndarray:
-    """Which object covers each position, from 1, or 0 for the background, int [64]."""
-    grid = np.zeros((GRID, GRID), dtype=int)
-    for index, item in enumerate(scene.objects):
-        grid[item.row : item.row + SIZE, item.col : item.col + SIZE] = index + 1
-    return grid.reshape(-1)
 
 
 def loss_of(network: MaskedTransformer, batch: Batch) -> Tensor:

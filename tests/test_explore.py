@@ -313,13 +313,13 @@ def test_who_waits_is_told_the_place_and_may_leave(waiting: Visit, held: App, le
     if leave:
         waiting.page.keyboard.press("Escape")
         waiting.page.wait_for_selector("#generate")
-        assert not waiting.page.is_visible("#line p")
+        waiting.page.wait_for_selector("#line p", state="hidden")  # by the server's answer, after the buttons
     held.release(64 * len(ahead))
     if leave:
         generate(waiting, steps=3)
     steps = 3 if leave else 2
     waiting.wait(f"set.steps === '{steps}' && set.state === 'done'")
-    assert not waiting.page.is_visible("#line p")
+    waiting.page.wait_for_selector("#line p", state="hidden")
     waiting.page.wait_for_selector("#generate")
 
 

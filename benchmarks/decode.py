@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -51,6 +52,24 @@ def seconds(function, *arguments) -> float:
     return time.perf_counter() - start
 
 
+def compared(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Median of ours / theirs, with its 95 % bootstrap interval."""
+    ratios = np.array([ours / theirs for ours, theirs in pairs])
+    draws = np.median(np.random.default_rng(0).choice(ratios, (2000, len(ratios))), axis=1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"ratio": float(np.median(ratios)), "low": float(low), "high": float(high)}
+
+
+def show(name: str, **figures) -> None:
+    rounded = {key: round(value, 3) if isinstance(value, float) else value for key, value in figures.items()}
+    print(json.dumps({"benchmark": name, **rounded}), flush=True)
+
+
+def show_machine() -> None:
+    machine = probe()
+    show("machine", precision=machine.name, threads=machine.threads, gflops=dict(machine.gflops))
+
+
 def overhead(model: EmojiModel, rows: int) -> dict[str, float]:
     condition = model.condition([PROMPTS[row % len(PROMPTS)] for row in range(rows)])
     recorder = Recorder(model)
@@ -62,15 +81,7 @@ def overhead(model: EmojiModel, rows: int) -> dict[str, float]:
             model.forward(*inputs, **options)
 
     pairs = [(seconds(run, model, condition), seconds(bare)) for _ in range(PAIRS)]
-    ratios = np.array([ours / theirs for ours, theirs in pairs])
-    draws = np.median(np.random.default_rng(0).choice(ratios, (2000, PAIRS)), axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return {
-        "decode_ms": 1e3 * float(np.median([ours for ours, _ in pairs])),
-        "ratio": float(np.median(ratios)),
-        "low": float(low),
-        "high": float(high),
-    }
+    return {"decode_ms": 1e3 * float(np.median([ours for ours, _ in pairs])), **compared(pairs)}
 
 
 def throughput(engine: Engine, rows: int) -> dict[str, float]:
@@ -87,14 +98,7 @@ def throughput(engine: Engine, rows: int) -> dict[str, float]:
 
 
 def main() -> None:
-    def show(name: str, **figures) -> None:
-        rounded = {
-            key: round(value, 3) if isinstance(value, float) else value for key, value in figures.items()
-        }
-        print(json.dumps({"benchmark": name, **rounded}), flush=True)
-
-    machine = probe()
-    show("machine", precision=machine.name, threads=machine.threads, gflops=dict(machine.gflops))
+    show_machine()
     for precision in DTYPES:
         model = EmojiModel.load(WEIGHTS / "model.safetensors", precision)
         for rows in (16, 1):

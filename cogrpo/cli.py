@@ -19,7 +19,7 @@ from cogrpo import cli_training, schedules
 from cogrpo.device import PrecisionError
 from cogrpo.engine import Engine, Generation
 from cogrpo.noise import MOST_SEED
-from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, write_png
+from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, whole, write_png
 from cogrpo.registry import SHIPPED, CheckpointError
 from cogrpo.schedule import Schedule, ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None, engine: Engine | None = None, judge:
 
 
 def sample(asked: argparse.Namespace, engine: Engine | None, judge: object) -> int:
-    batch = _within("batch", asked.batch, 1, MOST_BATCH)
-    count = _within("n", asked.n, 1, MOST_SEEDS)
+    batch = whole("batch", asked.batch, 1, MOST_BATCH)
+    count = whole("n", asked.n, 1, MOST_SEEDS)
     first = Request("check", seed=asked.seed, steps=asked.steps, guidance=asked.guidance)
-    _within("seed", first.seed + count - 1, 0, MOST_SEED)
+    whole("seed", first.seed + count - 1, 0, MOST_SEED)
     schedule = _schedule(asked.schedule)
     engine = engine or Engine()
     engine.registry.resolve(asked.checkpoint)
@@ -115,10 +115,10 @@ def evaluate(asked: argparse.Namespace, engine: Engine | None, judge: object) ->
 
     if asked.split not in PER_CATEGORY:
         raise RecipeError("split", f"{asked.split!r} is unknown; allowed are {', '.join(PER_CATEGORY)}.")
-    batch, seeds = _within("batch", asked.batch, 1, MOST_BATCH), _within("seeds", asked.seeds, 1, MOST_SEEDS)
+    batch, seeds = whole("batch", asked.batch, 1, MOST_BATCH), whole("seeds", asked.seeds, 1, MOST_SEEDS)
     prompts = load(asked.split)
     if asked.limit is not None:
-        prompts = prompts[: _within("limit", asked.limit, 1, len(prompts))]
+        prompts = prompts[: whole("limit", asked.limit, 1, len(prompts))]
     schedule, engine, judge = _schedule(asked.schedule), engine or Engine(), judge or suite.Judge()
     checkpoint = asked.checkpoint if ":" in asked.checkpoint else f"{asked.model}:{asked.checkpoint}"
 
@@ -216,16 +216,6 @@ def _schedule(name: str) -> str | Schedule:
     """A table file is read here: on the command line the user may name any file that the user may read."""
     is_file = name not in schedules.available() and name.lower().endswith((".json", ".csv"))
     return schedules.read(Path(name)) if is_file else name
-
-
-def _within(field: str, value: str | int, low: int, high: int) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        raise RecipeError(field, f"{value!r} is not allowed; allowed are whole numbers from {low} to {high}.")
-    return number
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,6 +23,7 @@ from cogrpo.evaluation.score_table import Bench, Player
 from cogrpo.gate import DEFAULT, GateConfig, GateError, verdict
 from cogrpo.gate_page import PicturePair, page
 from cogrpo.policy import PolicyConfig, SchedulePolicy
+from cogrpo.recipe import whole
 from cogrpo.registry import Checkpoint, Registry
 from cogrpo.rewards.base import RewardError
 from cogrpo.rewards.cache import ScoreCache
@@ -63,9 +64,9 @@ def gate(asked: argparse.Namespace) -> int:
         raise GateError(f"split: {asked.split!r} is not allowed; allowed are {' and '.join(SPLITS)}.")
     entries = prompts.load(asked.split)
     if asked.limit is not None:
-        entries = _spread(entries, _within("limit", asked.limit, config.least_prompts, len(entries)))
+        entries = _spread(entries, whole("limit", asked.limit, config.least_prompts, len(entries)))
     # One picture a prompt says nothing about collapse.
-    seeds = range(FIRST_SEED, FIRST_SEED + _within("seeds", asked.seeds, 2, MOST_SEEDS))
+    seeds = range(FIRST_SEED, FIRST_SEED + whole("seeds", asked.seeds, 2, MOST_SEEDS))
     registry = Registry()
     against = Path(asked.against)
     champion = registry.at(against) if against.is_dir() else registry.resolve(asked.against)
@@ -153,12 +154,6 @@ def _player(registry: Registry, weights: Checkpoint, steps: tuple[int, ...]) -> 
     return Player(weights.sha256, registry.load(weights, probe().name), policy)
 
 
-def _within(field: str, value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise GateError(f"{field}: {value} is not allowed; allowed are whole numbers from {low} to {high}.")
-    return value
-
-
 def _spread(entries: list, limit: int) -> list:
     """`limit` prompts, evenly over the list, and so over its categories."""
     return [entries[index] for index in np.linspace(0, len(entries) - 1, limit).round().astype(int)]
@@ -187,8 +182,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--against", default="champion", help="a candidate's folder, or [MODEL:]NAME")
     command.add_argument("--config", type=Path, default=DEFAULT, help="thresholds")
     command.add_argument("--split", default="validation", help="prompts: validation or test")
-    command.add_argument("--seeds", type=int, default=2, help="pictures a prompt at each number of steps")
-    command.add_argument("--limit", type=int, help="that many prompts, evenly over the split")
+    command.add_argument("--seeds", default="2", help="pictures a prompt at each number of steps")
+    command.add_argument("--limit", help="that many prompts, evenly over the split")
     command.add_argument(
         "--out", type=Path, default=Path("gate"), help="folder for verdict.json and report.html"
     )

@@ -3,9 +3,9 @@
 One step, in this order: forward -> the schedule acts -> guide -> sample -> score -> rank -> keep.
 Shapes: B rows, N positions, V codes, M hidden positions of one row.
 
-The network runs in padded blocks of one fixed row count, each branch a call of its own, and all arithmetic
-after it has shapes that depend on the row alone. So a row's numbers are the same bits alone, in a batch, and
-replayed.
+The network runs in padded blocks of one fixed row count, each branch a call of its own, and all arithmetic after it has
+shapes that depend on the row alone. So a row's numbers are the same bits alone, in a batch, and replayed, and rows that
+see the same, as all rows of one prompt do at first, share one row of the network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -63,9 +63,9 @@ def guide(
 ) -> Tensor:
     """Guided logits l = l_u + s (l_c - l_u).
 
-    conditional, unconditional [B, M, V] (None where every scale is 1), scale [B]; `out` may be
-    `conditional`. Where s is 1 or 0 a branch is taken as it is: l_u + (l_c - l_u) is not l_c in bits, and a
-    row must not depend on whether its neighbours want guidance.
+    conditional, unconditional [B, M, V] (None where every scale is 1), scale [B]; `out` may be `conditional`.
+    Where s is 1 or 0 a branch is taken as it is: l_u + (l_c - l_u) is not l_c in bits, and a row must not depend on
+    whether its neighbours want guidance.
     """
     s = scale.view(-1, 1, 1)
     if unconditional is None or (s == 1).all():
@@ -151,7 +151,7 @@ def rank(score: Tensor) -> Tensor:
 
 
 class _Blocks:
-    """Runs the network over the working rows, `size` rows a call, padded with a row of the block."""
+    """Runs the network over the states of the working rows, `size` a call, padded with one of the block."""
 
     def __init__(
         self, model: MaskedImageModel, condition: Condition, size: int, actor: Actor | None = None
@@ -169,27 +169,40 @@ class _Blocks:
         guided = ((action[:, 3] != 1) | (self.actor is not None)).tolist()
         # Rows that want guidance lie together, so that as few blocks as possible run the second branch.
         order = sorted(working.nonzero()[:, 0].tolist(), key=lambda row: not guided[row])
+        prompts, shared = self.condition.alike.tolist(), {}
+        for row in order:
+            # Before the first step nothing is revealed: all rows of one prompt and length see the same.
+            state = (prompts[row], int(steps[row])) if index == 0 else row
+            shared.setdefault(state, []).append(row)
+        states = list(shared.values())
         known, self.conditions = self.conditions, {}
-        for start in range(0, len(order), self.size):
-            block = order[start : start + self.size]
-            padded = (*block, *[block[0]] * (self.size - len(block)))
+        for start in range(0, len(states), self.size):
+            block = states[start : start + self.size]
+            padded = tuple(_padded([rows[0] for rows in block], self.size))
             condition = known[padded] if padded in known else self.condition[list(padded)]
             self.conditions[padded] = condition
             picked = torch.tensor(padded)
             progress = torch.stack([torch.full_like(picked, index), steps[picked]], dim=1)
             prediction = self.model.forward(
-                tokens[picked], hidden[picked], condition, progress, unconditional=guided[block[0]]
+                tokens[picked], hidden[picked], condition, progress, unconditional=guided[padded[0]]
             )
+            served = [(place, row) for place, rows in enumerate(block) for row in rows]
             if self.actor is not None:
-                action[picked] = self.actor.act(prediction.features.cpu(), picked, index, steps[picked])
-            for place, row in enumerate(block):
+                features = prediction.features.cpu()
+                for at in range(0, len(served), self.size):
+                    places, rows = torch.tensor(_padded(served[at : at + self.size], self.size)).unbind(dim=1)
+                    action[rows] = self.actor.act(features[places], rows, index, steps[rows])
+            for place, row in served:
                 second = prediction.unconditional
                 yield row, prediction.conditional[place], None if second is None else second[place]
 
 
+def _padded(items: list[Any], size: int) -> list[Any]:
+    return items + [items[0]] * (size - len(items))
+
+
 class _Scratch:
-    """Buffers [M, V] for one row, kept between rows: fresh pages of this size cost more than the
-    arithmetic."""
+    """Buffers [M, V] for one row, kept between rows: fresh pages of this size cost more than the arithmetic."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, Tensor] = {}
@@ -271,8 +284,7 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor, out: Tensor | None = Non
 
 
 def top(logits: Tensor, count: int) -> Tensor:
-    """Codes of the `count` largest of [M, V], largest first, [M, count]. Looks inside the best groups
-    only."""
+    """Codes of the `count` largest of [M, V], largest first, [M, count]. Looks inside the best groups only."""
     group = 64
     positions, codes = logits.shape
     whole = codes - codes % group

@@ -17,9 +17,11 @@ import torch
 from cogrpo import schedules
 from cogrpo.decode import BLOCK_ROWS, SAMPLER_VERSION, Step, decode
 from cogrpo.device import probe
+from cogrpo.exploration import MeanActor
 from cogrpo.models.base import MaskedImageModel
-from cogrpo.recipe import Recipe, RecipeError, Request, picture_hash, read_file, read_png
-from cogrpo.registry import Checkpoint, Registry, own_schedule
+from cogrpo.policy import SchedulePolicy
+from cogrpo.recipe import AUTO, Recipe, RecipeError, Request, picture_hash, read_file, read_png
+from cogrpo.registry import Checkpoint, Registry, own_policy
 from cogrpo.schedule import Schedule
 from cogrpo.trace import MAGIC, Trace, TraceError
 
@@ -69,19 +71,26 @@ class Engine:
         self._loading = threading.Lock()
 
     def prepare(self, request: Request) -> Recipe:
-        """What will be done for a request. Raises RecipeError, ScheduleError or CheckpointError."""
+        """What will be done for a request. Raises RecipeError, ScheduleError or CheckpointError.
+
+        Where a policy that reads the state will act, the table is empty: its numbers are known only step by step, and
+        the recipe of the finished Generation holds them."""
         checkpoint = self.registry.resolve(request.checkpoint)
         try:
             unknown = self.registry.unknown_words(checkpoint.model, request.prompt)
         except ValueError as error:
             raise RecipeError("prompt", str(error)) from error
-        schedule = self._schedule(request, checkpoint)
+        policy = own_policy(self.registry, request.schedule, checkpoint)
+        acts = policy is not None and policy.config.body == "state"
+        schedule = (
+            policy.base_schedule(request.steps) if acts else self._schedule(request, checkpoint, policy)
+        )
         return Recipe(
             prompt=request.prompt,
             seed=request.seed,
             steps=request.steps,
-            schedule=schedule.name,
-            schedule_table=schedule.table.tolist(),
+            schedule=schedules.LEARNED if acts else schedule.name,
+            schedule_table=() if acts else schedule.table.tolist(),
             interpolated=schedule.interpolated,
             guidance=request.guidance,
             model=checkpoint.model,
@@ -108,10 +117,12 @@ class Engine:
     def decode(
         self, recipes: Sequence[Recipe], cancel: threading.Event | None = None
     ) -> Iterator[Update | Generation]:
-        """As `generate`, from recipes. Rows of one checkpoint share the forward passes."""
+        """As `generate`, from recipes. Rows of one checkpoint share the forward passes, but not those whose policy acts
+        with those that have a table."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for row, recipe in enumerate(recipes):
-            key = (recipe.model, recipe.checkpoint_sha256, recipe.precision, recipe.block_rows)
+            acts = not recipe.schedule_table
+            key = (recipe.model, recipe.checkpoint_sha256, recipe.precision, recipe.block_rows, acts)
             groups.setdefault(key, []).append(row)
         runs = [_Run(self, rows, [recipes[row] for row in rows], cancel) for rows in groups.values()]
         for updates in zip_longest(*runs):
@@ -146,14 +157,20 @@ class Engine:
                 self._models.popitem(last=False)
             return self._models[key]
 
-    def _schedule(self, request: Request, checkpoint: Checkpoint) -> Schedule:
+    def actor(self, recipes: Sequence[Recipe]) -> MeanActor:
+        """What acts the schedules of recipes of one checkpoint that have no table. Raises CheckpointError."""
+        told = self.registry.trained(self.registry.recall(recipes[0]))
+        guidance = [None if recipe.guidance == AUTO else recipe.guidance for recipe in recipes]
+        return MeanActor(told.policy, [recipe.steps for recipe in recipes], guidance)
+
+    def _schedule(self, request: Request, checkpoint: Checkpoint, policy: SchedulePolicy | None) -> Schedule:
         if isinstance(request.schedule, Schedule):
             schedule = request.schedule.resampled(request.steps)
         else:
             folders = (self.registry.data, schedules.CONFIGS)
-            learned = own_schedule(self.registry, request.schedule, checkpoint, request.steps)
+            learned = None if policy is None else policy.mean_schedule(request.steps)
             schedule = schedules.resolve(request.schedule, request.steps, checkpoint.model, folders, learned)
-        return schedule if request.guidance == "auto" else schedule.with_guidance(request.guidance)
+        return schedule if request.guidance == AUTO else schedule.with_guidance(request.guidance)
 
     def _again(self, recipe: Recipe) -> Generation:
         if recipe.sampler_version != SAMPLER_VERSION:
@@ -172,15 +189,17 @@ class _Run:
     ) -> None:
         self.rows, self.recipes, self.lock = tuple(rows), recipes, engine._network
         self.model = engine.model(recipes[0])
+        self.actor = None if recipes[0].schedule_table else engine.actor(recipes)
         self.steps: list[Step] = []
         self.milliseconds = 0.0
         self._decode = self._begin(recipes[0].block_rows, cancel)
 
     def _begin(self, block_rows: int, cancel: threading.Event | None) -> Iterator[Step]:
         condition = self.model.condition([recipe.prompt for recipe in self.recipes])
-        tables = [recipe.table() for recipe in self.recipes]
+        acts = self.actor is not None
+        tables = self.actor.schedules if acts else [recipe.table() for recipe in self.recipes]
         seeds = [recipe.seed for recipe in self.recipes]
-        yield from decode(self.model, condition, tables, seeds, block_rows, cancel)
+        yield from decode(self.model, condition, tables, seeds, block_rows, cancel, self.actor)
 
     def __iter__(self) -> Iterator[Update]:
         while True:
@@ -194,12 +213,26 @@ class _Run:
             yield Update(self.rows, step, self.model)
 
     def generations(self) -> Iterator[Generation]:
-        for place, (row, recipe) in enumerate(zip(self.rows, self.recipes, strict=True)):
+        for place, row in enumerate(self.rows):
             image = _picture(self.model, self.steps[-1].sampled[place])
+            recipe = self._recipe(place)
             told = recipe.model_dump(mode="json")
             size = (self.model.grid, self.model.vocab_size)
             trace = Trace.of(self.steps, place, told, *size, picture_hash(image))
             yield Generation(row, recipe, trace, image, self.milliseconds)
+
+    def _recipe(self, place: int) -> Recipe:
+        """With the schedule as it was acted, which a replay plays from the table, without the policy.
+
+        That gives the same bits. The conditional branch is a call of its own with one shape, whether or not the other
+        runs. The other runs for every row that is acted, because its scale is not known before; from the table it does
+        not run where the scale is 1 in the whole block, and `guide` takes the conditional branch as it is there anyway.
+        """
+        recipe = self.recipes[place]
+        if self.actor is None:
+            return recipe
+        acted = [step.schedule[place].tolist() for step in self.steps[: recipe.steps]]
+        return Recipe.model_validate({**recipe.model_dump(), "schedule_table": acted})
 
 
 def first_difference(trace: Trace, again: Trace) -> str | None:

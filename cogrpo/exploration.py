@@ -11,13 +11,15 @@ from cogrpo import noise
 from cogrpo.policy import SchedulePolicy, observe
 from cogrpo.schedule import Schedule
 
+STILL = torch.zeros(4, dtype=torch.float64)  # the spread of a mean schedule
+
 
 class Exploration:
     """u = mean + sigma * noise for every row and step, from counter-based noise: (seed, step) tells the draw.
 
     Hand `schedules` and `actor` to `decode`, then this object to `Rollout.from_steps`. The `table` body needs
     no actor: its schedules are drawn ahead. The `state` body acts within the decode, of which this object then
-    sees exactly one. With sigma 0 both are the mean schedule: serving and evaluation.
+    sees exactly one. With sigma `STILL` both are the mean schedule, for evaluation; `MeanActor` is for serving.
 
     steps and seeds: one number for each of B rows; sigma [4]; floor: least re-mask temperature. Below some
     floor the kept set is nearly deterministic and its probability carries no information (paper, 8b). The
@@ -82,3 +84,32 @@ class Exploration:
         value = self.policy.value(u)
         value[:, 2].clamp_(min=self.floor)
         return value
+
+
+class MeanActor:
+    """The mean of a policy that reads the state, acted out in one decode, for serving.
+
+    Each row is acted alone, in calls of one shape: in a small product of several rows the last bits depend on a row's
+    place (seen at a width of 8), and a picture must not depend on who is painted with it.
+
+    steps: one number for each of B rows; guidance: for each a scale in place of the policy's own, or None.
+    """
+
+    def __init__(
+        self, policy: SchedulePolicy, steps: Sequence[int], guidance: Sequence[float | None]
+    ) -> None:
+        self._mean = Exploration(policy, steps, [0] * len(steps), STILL)  # without spread any seed will do
+        self.schedules, self._guidance = self._mean.schedules, guidance
+
+    def act(self, features: Tensor, rows: Tensor, index: int, steps: Tensor) -> Tensor:
+        """As `decode.Actor`."""
+        acted: dict[int, Tensor] = {}
+        for place, row in enumerate(rows.tolist()):
+            if row not in acted:  # else it pads the block
+                at = slice(place, place + 1)
+                acted[row] = self._mean.act(features[at], rows[at], index, steps[at])
+        values = torch.cat([acted[row] for row in rows.tolist()])
+        for place, row in enumerate(rows.tolist()):
+            if self._guidance[row] is not None:
+                values[place, 3] = self._guidance[row]
+        return values

@@ -51,8 +51,8 @@ class Request:
     def __post_init__(self) -> None:
         values = {
             "prompt": check_prompt(self.prompt),
-            "seed": _whole("seed", self.seed, 0, MOST_SEED),
-            "steps": _whole("steps", self.steps, 1, MOST_STEPS),
+            "seed": whole("seed", self.seed, 0, MOST_SEED),
+            "steps": whole("steps", self.steps, 1, MOST_STEPS),
             "guidance": check_guidance(self.guidance),
         }
         for name, value in values.items():
@@ -89,6 +89,15 @@ def check_guidance(value: object) -> float | Literal["auto"]:
     return number
 
 
+def whole(field: str, value: object, low: int, high: int) -> int:
+    """A whole number, which may come as text. Raises RecipeError."""
+    number = _number(value)
+    if number is None or not number.is_integer() or not low <= number <= high:
+        allowed = f"allowed are whole numbers from {low} to {high}."
+        raise RecipeError(field, f"{_short(value)} is not allowed; {allowed}")
+    return int(number)
+
+
 class Recipe(BaseModel):
     """Everything that is needed to decode the same picture again."""
 
@@ -99,7 +108,8 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MOST_SEED)]
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)]
     schedule: str  # the name
-    schedule_table: tuple[tuple[float, float, float, float], ...]  # [T, 4], the numbers really used
+    # [T, 4], the numbers really used; empty before a decode in which a policy acts them step by step.
+    schedule_table: tuple[tuple[float, float, float, float], ...]
     interpolated: bool  # whether the table was made for another number of steps
     guidance: float | Literal["auto"]  # as asked for
     model: str
@@ -193,14 +203,6 @@ def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
 def _seal(text: str, image: np.ndarray) -> str:
     height, width, _ = image.shape
     return hashlib.sha256(f"{text}\n{width}x{height}\n{picture_hash(image)}".encode()).hexdigest()
-
-
-def _whole(field: str, value: object, low: int, high: int) -> int:
-    number = _number(value)
-    if number is None or not number.is_integer() or not low <= number <= high:
-        allowed = f"allowed are whole numbers from {low} to {high}."
-        raise RecipeError(field, f"{_short(value)} is not allowed; {allowed}")
-    return int(number)
 
 
 def _number(value: object) -> float | None:

@@ -1,8 +1,8 @@
 """Which weights a checkpoint's name means: `[MODEL:]NAME` to a file, its hash and its canonical name.
 
-NAME is `baseline` (the shipped weights), another alias from `aliases.json` in the data folder (`champion`
-is the baseline until that file says else), the first 8 or more digits of a sha256, or a path to a
-.safetensors file or to a candidate's folder.
+NAME is `baseline` (the shipped weights), another alias from `aliases.json` in the data folder, the first 8 or more
+digits of a sha256, or a path to a .safetensors file or to a candidate's folder. Where that file does not say what
+`champion` is, it is the candidate in the folder `champion` beside the shipped weights, and without one the baseline.
 
 A candidate is weights *and* schedule, so its hash is that of its folder's manifest; the hash of loose weights is the
 file's.
@@ -22,8 +22,8 @@ from cogrpo import candidate
 from cogrpo.candidate import Candidate
 from cogrpo.checkpoint import MANIFEST, TENSORS, CheckpointFileError, check_folder
 from cogrpo.models.base import MaskedImageModel
+from cogrpo.policy import SchedulePolicy
 from cogrpo.recipe import Recipe
-from cogrpo.schedule import Schedule, ScheduleError
 from cogrpo.schedules import AUTO, LEARNED
 
 SHIPPED = {"emoji": Path(__file__).parent / "emoji" / "weights" / "model.safetensors"}
@@ -65,6 +65,8 @@ class Registry:
         if model not in SHIPPED:
             raise CheckpointError(f"checkpoint: {model!r} is no model; allowed are {', '.join(SHIPPED)}.")
         aliases = self._aliases(model)
+        if name == CHAMPION and CHAMPION not in aliases and _shipped_champion(model).is_file():
+            return self._checkpoint(model, _shipped_champion(model), CHAMPION, name)
         if name == BASELINE or (name == CHAMPION and CHAMPION not in aliases):
             return self._checkpoint(model, SHIPPED[model], BASELINE, name)
         if name in aliases:
@@ -128,13 +130,6 @@ class Registry:
             self._candidates[checkpoint.sha256] = told
         return self._candidates[checkpoint.sha256]
 
-    def learned(self, checkpoint: Checkpoint, steps: int) -> Schedule | None:
-        """The mean of the schedule policy that was trained with these weights, or None where they have none.
-
-        Raises ScheduleError where the policy reads the state, and CheckpointError as `trained`."""
-        told = self.trained(checkpoint)
-        return None if told is None else told.policy.mean_schedule(steps)
-
     def unknown_words(self, model: str, prompt: str) -> tuple[str, ...]:
         """The words of a prompt that the model does not know. Raises ValueError where it can read nothing."""
         from cogrpo.emoji.grammar import parse
@@ -152,6 +147,7 @@ class Registry:
 
     def _files(self, model: str) -> Iterator[Path]:
         yield SHIPPED[model]
+        yield _shipped_champion(model)
         for path in sorted((self.data / "checkpoints").glob(f"**/*{SUFFIX}")):
             half_written = path.parent.name.startswith(".")
             if path.name not in (candidate.POLICY, TENSORS) and not half_written:
@@ -193,20 +189,18 @@ class Registry:
         return self._hashes[key]
 
 
-def own_schedule(registry: Registry, asked: object, checkpoint: Checkpoint, steps: int) -> Schedule | None:
-    """The learned schedule that `schedules.resolve` may take where a request says `asked`.
+def own_policy(registry: Registry, asked: object, checkpoint: Checkpoint) -> SchedulePolicy | None:
+    """The policy that was trained with these weights, where a schedule that is `asked` for means it: `auto`, `learned`.
 
-    `auto` goes without one where the policy reads the state, for its numbers are known only step by step;
-    `learned` then raises ScheduleError. Nothing is read for any other name. Raises CheckpointError as `trained`.
+    Nothing is read for any other name. Raises CheckpointError as `Registry.trained`.
     """
-    if asked not in (AUTO, LEARNED):
-        return None
-    try:
-        return registry.learned(checkpoint, steps)
-    except ScheduleError:
-        if asked == LEARNED:
-            raise
-        return None
+    told = registry.trained(checkpoint) if asked in (AUTO, LEARNED) else None
+    return None if told is None else told.policy
+
+
+def _shipped_champion(model: str) -> Path:
+    """The weights of the champion that comes with the program, if it comes with one."""
+    return SHIPPED[model].parent / CHAMPION / candidate.WEIGHTS
 
 
 def _in_candidate(weights: Path) -> bool:

@@ -6,7 +6,8 @@ their number, if the caller runs backward chunk by chunk (paper section 4).
 
 A replay repeats the decode's arithmetic: the same network calls of `block_rows` rows, each branch one call,
 the recorded schedule, log-softmax in float32. The precision is that of the model; take the rollout's. Then
-the ratio at unchanged weights is 1 (asserted by the trainer; traps 9 and 10).
+the ratio at unchanged weights is 1 (asserted by the trainer; traps 9 and 10). As in the decode, the first
+steps of all rows of one prompt see one state and share its forward pass, and here its backward pass too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cogrpo.exploration import Exploration
 from cogrpo.grpo import LogProbs
 from cogrpo.kept_set import log_kept_set
 from cogrpo.models.base import Condition, MaskedImageModel
+from cogrpo.schedule import MOST_STEPS
 from cogrpo.trace import Trace
 
 
@@ -107,10 +109,7 @@ class Rollout:
             )  # fmt: skip
             parts.append(decisions[hidden.any(dim=1)])
         told = _concatenate(parts)
-        order = _order(told)
-        blocks = [_score(model, told[index], "exact") for index in order.split(block_rows)]
-        confidence = torch.cat([log_confidence for _, log_confidence in blocks])
-        return replace(told, log_confidence=confidence[order.argsort()])
+        return replace(told, log_confidence=_scores(model, told, "exact")[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +129,13 @@ def replay(
     blocks: int = 1,
     reference: MaskedImageModel | None = None,
 ) -> Iterator[Chunk]:
-    """Replay all decisions, `blocks` row blocks at a time; likelihood as in `grpo.ObjectiveConfig`.
+    """Replay all decisions, `blocks` network calls at a time; likelihood as in `grpo.ObjectiveConfig`.
 
     A chunk's graph lives as long as the caller holds it: run backward before the next one is taken.
     """
-    order, size = _order(rollout), blocks * rollout.block_rows
-    for start in range(0, len(order), size):
-        told = rollout[order[start : start + size]]
+    calls = _calls(rollout, likelihood)
+    for start in range(0, len(calls), blocks):
+        told = rollout[torch.cat(calls[start : start + blocks])]
         frozen = None
         if reference is not None:
             with torch.no_grad():
@@ -151,9 +150,7 @@ def recorded_log_probs(rollout: Rollout, likelihood: str) -> LogProbs:
 
 def log_probs(model: MaskedImageModel, rollout: Rollout, likelihood: str) -> LogProbs:
     """The same under `model`: all decisions in one graph, so for a chunk of a rollout."""
-    blocks = torch.arange(len(rollout)).split(rollout.block_rows)
-    tokens, confidence = zip(*[_score(model, rollout[block], likelihood) for block in blocks], strict=True)
-    return _log_probs(rollout, likelihood, torch.cat(tokens), torch.cat(confidence))
+    return _log_probs(rollout, likelihood, *_scores(model, rollout, likelihood))
 
 
 def _log_probs(rollout: Rollout, likelihood: str, tokens: Tensor, log_confidence: Tensor) -> LogProbs:
@@ -170,28 +167,38 @@ def _scored(rollout: Rollout, likelihood: str) -> Tensor:
     return {"fill": rollout.kept, "exact": rollout.hidden}[likelihood]
 
 
-def _score(model: MaskedImageModel, block: Rollout, likelihood: str) -> tuple[Tensor, Tensor]:
+def _scores(model: MaskedImageModel, rollout: Rollout, likelihood: str) -> tuple[Tensor, Tensor]:
+    """As `_score`, of any number of decisions."""
+    calls = _calls(rollout, likelihood)
+    tokens, confidence = zip(*[_score(model, rollout[call], likelihood) for call in calls], strict=True)
+    order = torch.cat(calls).argsort()
+    return torch.cat(tokens)[order], torch.cat(confidence)[order]
+
+
+def _score(model: MaskedImageModel, call: Rollout, likelihood: str) -> tuple[Tensor, Tensor]:
     """(log-probability, log-confidence) [P, N] of the sampled codes where scored, else 0; the second is 0 for
     `fill`, which has no use for it.
 
-    One call of the network on P <= block_rows decisions, padded with the first of them.
+    One call of the network for decisions of at most `block_rows` states, padded with the first of them.
     """
-    slots = torch.arange(block.block_rows)
-    padded = block[slots.masked_fill(slots >= len(block), 0)]
+    firsts, state = _states(call)
+    slots = torch.arange(call.block_rows)
+    padded = call[firsts[slots.masked_fill(slots >= len(firsts), 0)]]
     progress = torch.stack([padded.step, padded.steps], dim=1)
-    guided = bool((block.schedule[:, 3] != 1).any())
-    prediction = model.forward(padded.tokens, padded.hidden, block.condition[padded.row], progress, guided)
+    guided = bool((call.schedule[:, 3] != 1).any())
+    prediction = model.forward(padded.tokens, padded.hidden, call.condition[padded.row], progress, guided)
 
-    place, position = _scored(block, likelihood).nonzero(as_tuple=True)  # [n]
+    place, position = _scored(call, likelihood).nonzero(as_tuple=True)  # [n]
     device = prediction.conditional.device
-    where = (place.to(device), position.to(device))
-    codes, schedule = block.sampled[place, position, None].to(device), block.schedule[place].to(device)
+    # Not by two indices: the sum of the gradients of one state's decisions then has no fixed order.
+    flat = (state[place] * call.hidden.shape[1] + position).to(device)
+    codes, schedule = call.sampled[place, position, None].to(device), call.schedule[place].to(device)
     # For `guide` each scored position is a row of its own: [n, 1, V].
-    conditional = prediction.conditional[where][:, None]
-    unconditional = prediction.unconditional[where][:, None] if guided else None
+    conditional = prediction.conditional.flatten(0, 1).index_select(0, flat)[:, None]
+    unconditional = prediction.unconditional.flatten(0, 1).index_select(0, flat)[:, None] if guided else None
     logits = guide(conditional, unconditional, schedule[:, 3])[:, 0].float()
 
-    empty = torch.zeros(block.hidden.shape)
+    empty = torch.zeros(call.hidden.shape)
     log_q = (logits / schedule[:, 1:2]).log_softmax(dim=-1).gather(1, codes)[:, 0].cpu()
     token_logprob = empty.index_put((place, position), log_q)
     if likelihood == "fill":
@@ -200,9 +207,36 @@ def _score(model: MaskedImageModel, block: Rollout, likelihood: str) -> tuple[Te
     return token_logprob, empty.index_put((place, position), log_p)
 
 
-def _order(rollout: Rollout) -> Tensor:
-    """Decisions with guidance first, [D]: as few blocks as possible run the second branch."""
-    return (rollout.schedule[:, 3] == 1).long().argsort(stable=True)
+def _calls(rollout: Rollout, likelihood: str) -> list[Tensor]:
+    """The decisions [p] of each network call: of no more than `block_rows` states, and with no more scored positions
+    than that many decisions have at most, so that a large group does not need more memory than a small one.
+
+    States with guidance come first, so that as few calls as possible run the second branch.
+    """
+    firsts, state = _states(rollout)
+    plain = torch.ones(len(firsts), dtype=torch.bool)
+    plain[state[rollout.schedule[:, 3] != 1]] = False
+    most = rollout.block_rows * rollout.hidden.shape[1]
+    weight = _scored(rollout, likelihood).sum(dim=1).tolist()
+    told, calls, room, states = state.tolist(), [], 0, set()
+    for decision in (plain[state] * len(firsts) + state).argsort(stable=True).tolist():
+        room, states = room - weight[decision], states | {told[decision]}
+        if not calls or room < 0 or len(states) > rollout.block_rows:
+            calls.append([])
+            room, states = most - weight[decision], {told[decision]}
+        calls[-1].append(decision)
+    return [torch.tensor(call) for call in calls]
+
+
+def _states(rollout: Rollout) -> tuple[Tensor, Tensor]:
+    """What the network saw: the first decision of each state [S], and the state of each decision [D].
+
+    Before the first step nothing is revealed, so all rows of one prompt and length see the same.
+    """
+    row, every = rollout.row, torch.arange(len(rollout))
+    first = -1 - rollout.condition.alike[row] * (MOST_STEPS + 1) - rollout.steps
+    keys, state = torch.where(rollout.step == 0, first, every).unique(return_inverse=True)
+    return every.new_full(keys.shape, len(every)).scatter_reduce(0, state, every, "amin"), state
 
 
 def _concatenate(parts: Sequence[Rollout]) -> Rollout:

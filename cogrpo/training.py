@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,8 +21,9 @@ from cogrpo import candidate, checkpoint, schedules, sinks
 from cogrpo.config import Config
 from cogrpo.device import probe
 from cogrpo.emoji import prompts as emoji_prompts
+from cogrpo.exploration import STILL
 from cogrpo.policy import SchedulePolicy
-from cogrpo.registry import Registry, own_schedule
+from cogrpo.registry import Registry, own_policy
 from cogrpo.rewards.cache import ScoreCache
 from cogrpo.rewards.mixer import Mixer
 from cogrpo.rollout import roll_out
@@ -32,6 +33,7 @@ from cogrpo.trainer import SECONDS, Trainer, TrainingError
 from cogrpo.trainer_config import Count, TrainerConfig
 
 CACHE, METRICS, CHOSEN, LOCK = "scores.jsonl", "metrics.jsonl", "chosen", ".lock"
+VALIDATION = "validation/"  # before the name of a figure, in a round's metrics
 MOST_SEEDS = 1000  # of a validation picture; those of the gate begin there
 
 
@@ -65,12 +67,10 @@ def build(config: RunConfig, cache: Path | None = None) -> Trainer:
     weights = registry.resolve(f"{config.model}:{config.checkpoint}")
     prompts = training_prompts(config)
     model = registry.load(weights, probe().name)
+    own = own_policy(registry, config.schedule, weights)
     bases = [
         schedules.resolve(
-            config.schedule,
-            steps,
-            config.model,
-            learned=own_schedule(registry, config.schedule, weights, steps),
+            config.schedule, steps, config.model, learned=None if own is None else own.mean_schedule(steps)
         )
         for steps in config.trainer.steps
     ]
@@ -104,10 +104,10 @@ def run(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
             metrics: dict[str, Any] = {"round": trainer.round + 1, **trainer.advance()}
             if _validates(config, trainer.round):
                 metrics |= validate(trainer, config)
-            score = metrics.get("validation/reward")
+            score = metrics.get(f"{VALIDATION}reward")
             if score is not None and (config.choose == "last" or best is None or score > best):
                 best = score
-                hand_over(trainer, config, out / CHOSEN)
+                hand_over(trainer, config, metrics, out / CHOSEN)
             facts = {
                 **trainer.facts(),
                 "config": told,
@@ -136,20 +136,20 @@ def rehearse(config: RunConfig) -> dict[str, Any]:
     seconds["validation"] = time.perf_counter() - start
     updates = [config.trainer.updates(round) for round in range(config.rounds)]
     often = dict.fromkeys(seconds, config.rounds) | {
-        "model update": sum(theta for theta, _ in updates),
-        "schedule update": sum(phi for _, phi in updates),
+        "replay": sum(theta for theta, _ in updates),
         "validation": sum(_validates(config, round) for round in range(1, config.rounds + 1)),
     }
     return {"seconds": seconds, "hours": sum(seconds[phase] * often[phase] for phase in seconds) / 3600}
 
 
-def hand_over(trainer: Trainer, config: RunConfig, folder: Path) -> str:
-    """Write the run's candidate of this round; returns its hash."""
+def hand_over(trainer: Trainer, config: RunConfig, metrics: Mapping[str, Any], folder: Path) -> str:
+    """Write the run's candidate of this round, with what its validation says of it; returns its hash."""
     facts = {
         "config": config.model_dump(mode="json"),
         "rounds": trainer.round,
         "origin": trainer.origin,
         "weights": trainer.mixer.weights,
+        "figures": {name: value for name, value in metrics.items() if name.startswith(VALIDATION)},
     }
     return candidate.save(folder, trainer.average_model, trainer.average_policy, facts)
 
@@ -159,24 +159,23 @@ def validate(trainer: Trainer, config: RunConfig) -> dict[str, float]:
     """Mean scores of averaged weights under their mean schedule, on validation prompts with seeds from 0."""
     told: dict[str, float] = {}
     chosen = validation_prompts(config.validation.per_category)
-    still = torch.zeros(4, dtype=torch.float64)
     for steps in config.trainer.steps:
         parts = []
         for seed in range(config.validation.seeds):
             groups = roll_out(
                 trainer.average_model, trainer.average_policy, chosen, 1, steps,
-                [seed] * len(chosen), still, 0.0, config.trainer.block_rows,
+                [seed] * len(chosen), STILL, 0.0, config.trainer.block_rows,
             )  # fmt: skip
             parts.append(trainer.mixer.scores(groups.images, groups.prompts))
         for name in parts[0]:
-            told[f"validation/{name}/{steps}"] = float(torch.cat([part[name] for part in parts]).mean())
+            told[f"{VALIDATION}{name}/{steps}"] = float(torch.cat([part[name] for part in parts]).mean())
     weights = trainer.mixer.weights
     means = [
-        told[f"validation/{name}/{steps}"] * weights[name]
+        told[f"{VALIDATION}{name}/{steps}"] * weights[name]
         for name in weights
         for steps in config.trainer.steps
     ]
-    return {**told, "validation/reward": sum(means) / sum(weights.values()) / len(config.trainer.steps)}
+    return {**told, f"{VALIDATION}reward": sum(means) / sum(weights.values()) / len(config.trainer.steps)}
 
 
 def training_prompts(config: RunConfig) -> list[str]:

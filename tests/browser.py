@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -24,18 +25,18 @@ ARGUMENTS = [
     "--no-first-run",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-TIMEOUT = 30_000  # ms; generous, for machines that do other things too
+TIMEOUT = 60_000  # ms; generous, for machines that do other things too
+HELD_STEPS = 9  # decodes of so many steps are held, where any are
 
-# Notes the time of every change of the step on screen, and of the state of the decode.
+# Notes the time of every change of the step on screen, from before the viewer is there.
 WATCH = """() => {
-  const viewer = document.querySelector('.cg-viewer');
   window.shown = [];
   let last = '';
-  new MutationObserver(() => {
-    if (viewer.dataset.step === last) return;
-    last = viewer.dataset.step;
+  new MutationObserver(([{ target }]) => {
+    if (target.dataset.step === last) return;
+    last = target.dataset.step;
     window.shown.push([performance.now(), Number(last)]);
-  }).observe(viewer, { attributes: true, attributeFilter: ['data-step'] });
+  }).observe(document, { subtree: true, attributes: true, attributeFilter: ['data-step'] });
 }"""
 
 DROP = """([data, name]) => {
@@ -66,7 +67,10 @@ def free_port() -> int:
 
 
 class App:
-    """`python app.py` with a data folder of its own; `held`: its 64-step decodes wait for `release`."""
+    """`python app.py` with a data folder of its own; `held`: decodes of HELD_STEPS steps wait for `release`.
+
+    As a context manager it is ended in any case.
+    """
 
     def __init__(self, folder: Path, held: bool = False) -> None:
         self.script = "tests/held_app.py" if held else "app.py"
@@ -82,7 +86,7 @@ class App:
         if held:
             self.hold = folder / "hold"
             os.mkfifo(self.hold)
-            self.environment["HOLD"] = str(self.hold)
+            self.environment |= {"HOLD": str(self.hold), "HELD_STEPS": str(HELD_STEPS)}
         for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_SERVER_NAME", "SPACE_ID", "STUDIO_KEEP"):
             self.environment.pop(name, None)
         self.start()
@@ -98,6 +102,12 @@ class App:
                 return
         self.stop()
         raise AssertionError(f"app.py ended with {self.process.returncode} before it was ready")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -120,12 +130,14 @@ def chromium() -> Iterator[Browser]:
     """Debian's browser, which cannot reach anything but this machine."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 class Visit:
-    """One page: its address, what it asked for, and what went wrong on it."""
+    """One page: its address, what it asked for, and what went wrong on it. As a context manager it is closed."""
 
     def __init__(self, browser: Browser, address: str, width: int = 1440, height: int = 900, **context: str):
         self.context = browser.new_context(viewport={"width": width, "height": height}, **context)
@@ -138,6 +150,12 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
     def wait(self, condition: str) -> None:
         """Wait until a JavaScript expression over `viewer` (its element) and `set` (its dataset) is true."""
         self.page.wait_for_function(
@@ -145,15 +163,24 @@ class Visit:
             f"if (!viewer) return false; const set = viewer.dataset; return {condition}; }}"
         )
 
+    def wait_for_values(self, expected: dict[str, str]) -> None:
+        """Wait until form fields, by their CSS selectors, hold these texts."""
+        self.page.wait_for_function(
+            "(expected) => Object.entries(expected).every(([field, text]) =>"
+            " document.querySelector(field)?.value === text)",
+            arg=expected,
+        )
+
+    def watched(self) -> list[tuple[float, int]]:
+        """What WATCH has noted: when (in ms) which step came on screen."""
+        return [tuple(shown) for shown in self.page.evaluate("window.shown")]
+
     def drop(self, data: bytes, name: str) -> None:
         self.page.evaluate(DROP, [base64.b64encode(data).decode(), name])
 
     def part(self, name: str) -> str:
         """The text of a part of the viewer."""
         return self.page.inner_text(f"[data-part={name}]")
-
-    def close(self) -> None:
-        self.context.close()
 
 
 def outside(requests: list[str]) -> list[str]:

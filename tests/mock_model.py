@@ -89,7 +89,7 @@ class MockRegistry:
     def load(self, checkpoint: Checkpoint, precision: str) -> MockModel:
         return self.model
 
-    def learned(self, checkpoint: Checkpoint, steps: int) -> None:
+    def trained(self, checkpoint: Checkpoint) -> None:
         return None
 
     def unknown_words(self, model: str, prompt: str) -> tuple[str, ...]:

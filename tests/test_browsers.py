@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
-WIDTHS = {1440: 900, 1024: 768, 768: 1024, 390: 844}
+WIDTHS = {1440: 900, 1240: 800, 1024: 768, 768: 1024, 390: 844}
 STATES = ("cold", "decoded", "refused", "dropped", "static")
 LEAST_CONTRAST = 4.5
 
@@ -37,7 +37,8 @@ TEXTS = (
     "#how u", "#notice p", "#notice b", "#notice button", "#recipe h3", "#recipe dt", "#recipe dd",
     "#recipe button", "main > p", "header.top label", ".cg-viewer h2", ".cg-tag", ".cg-legend span", ".cg-legend b",
     "figcaption b", "figcaption span", ".cg-inspector h3", ".cg-inspector li span", ".cg-hint",
-    "[data-part=verdict]", ".cg-whole", ".cg-viewer button", ".cg-speed span", "[data-part=counter]", ".cg-film p",
+    "[data-part=verdict]", ".cg-whole", ".cg-viewer button", ".cg-speed span", "[data-part=counter]",
+    ".cg-of q", ".cg-of span", ".cg-time p",
     ".cg-viewer text", "[data-part=foot]", ".cg-table summary", ".cg-menu summary",
 )  # fmt: skip
 
@@ -135,27 +136,26 @@ def visit(
 ) -> Iterator[Visit]:
     width = request.param
     address = f"{app.address}/studio/explorer.html" if state == "static" else app.address
-    visit = Visit(browser, address, width, WIDTHS[width], color_scheme=scheme, reduced_motion="reduce")
-    visit.wait("set.state === 'done'")
-    prompt = visit.page.locator("#prompt :is(input, textarea)")
-    if state == "decoded":
-        prompt.fill("a fox and a bananna on sand")
-        prompt.press("Control+Enter")
-        visit.page.wait_for_selector(".cg-menu summary")
-        visit.page.wait_for_selector("#notice u")
-    elif state == "refused":
-        prompt.fill("zzzz")
-        prompt.press("Control+Enter")
-        visit.page.wait_for_selector("#notice .cg-error")
-    elif state == "dropped":
-        visit.drop(picture, "a picture with a long name that somebody kept.png")
-        visit.page.wait_for_selector("#recipe h3")
-    if state != "static":
-        visit.page.wait_for_selector("#generate")
-    if width < 760 and state != "static":
-        visit.page.click("#change button")
-    yield visit
-    visit.close()
+    with Visit(browser, address, width, WIDTHS[width], color_scheme=scheme, reduced_motion="reduce") as visit:
+        visit.wait("set.state === 'done'")
+        prompt = visit.page.locator("#prompt :is(input, textarea)")
+        if state == "decoded":
+            prompt.fill("a fox and a bananna on sand")
+            prompt.press("Control+Enter")
+            visit.page.wait_for_selector(".cg-menu summary")
+            visit.page.wait_for_selector("#notice u")
+        elif state == "refused":
+            prompt.fill("zzzz")
+            prompt.press("Control+Enter")
+            visit.page.wait_for_selector("#notice .cg-error")
+        elif state == "dropped":
+            visit.drop(picture, "a picture with a long name that somebody kept.png")
+            visit.page.wait_for_selector("#recipe h3")
+        if state != "static":
+            visit.page.wait_for_selector("#generate")
+        if width < 760 and state != "static":
+            visit.page.click("#change button")
+        yield visit
 
 
 def test_the_page_holds_in_every_width_theme_and_state(visit: Visit) -> None:

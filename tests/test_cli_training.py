@@ -127,7 +127,7 @@ def test_a_device_that_cannot_train_is_one_sentence(ask, tmp_path, monkeypatch, 
 def test_a_dry_run_tells_memory_seconds_and_hours_and_writes_nothing(ask, tmp_path):
     code, lines, _ = ask(CONFIG, "--dry-run")
     assert code == 0 and set(lines[0]) == {"peak_mib", "seconds", "hours"}
-    phases = {"rollout", "reward", "schedule update", "model update", "validation"}
+    phases = {"rollout", "reward", "replay", "update", "validation"}
     assert set(lines[0]["seconds"]) == phases and lines[0]["peak_mib"] > 0
     assert not (tmp_path / "run").exists()
 
@@ -164,9 +164,10 @@ def test_export_gives_what_others_can_use_and_refuses_a_full_folder(ask, served,
         "README.md", "facts.json", "manifest.json", "model.safetensors", "policy.safetensors", "schedule.json",
     ]  # fmt: skip
     assert told == {"out": str(out), "sha256": candidate.load(out).sha256}
+    assert told["sha256"] == candidate.load(Path(chosen)).sha256, "a copy, with the card that it has"
     registry = Registry()
     for steps in (2, 3):
-        learned = registry.learned(registry.at(out), steps)
+        learned = registry.trained(registry.at(out)).policy.mean_schedule(steps)
         assert learned.table.equal(candidate.load(Path(chosen)).policy.mean_schedule(steps).table)
     assert main(["export", chosen, "--out", str(out)]) == 2
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
@@ -239,9 +240,10 @@ def test_the_gate_from_end_to_end(judged, tmp_path, capsys):
     [
         (("--split", "dev"), "split: 'dev' is not allowed; allowed are validation and test"),
         (("--split", "train"), "split: 'train' is not allowed"),
-        (("--limit", "351"), "limit: 351 is not allowed; allowed are whole numbers from 50 to 350"),
-        (("--limit", "0"), "limit: 0 is not allowed"),
-        (("--seeds", "1"), "seeds: 1 is not allowed; allowed are whole numbers from 2 to"),
+        (("--limit", "351"), "limit: '351' is not allowed; allowed are whole numbers from 50 to 350"),
+        (("--limit", "0"), "limit: '0' is not allowed"),
+        (("--limit", "few"), "limit: 'few' is not allowed"),
+        (("--seeds", "1"), "seeds: '1' is not allowed; allowed are whole numbers from 2 to"),
         (("--against", "nobody"), "checkpoint: 'nobody' is unknown"),
     ],
     ids=str,

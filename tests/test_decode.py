@@ -117,6 +117,21 @@ def test_the_second_branch_runs_only_where_a_row_wants_guidance():
     assert model.calls == [(4, True), (4, False)] * 3
 
 
+def test_rows_of_one_prompt_and_length_share_their_first_pass():
+    model = MockModel()
+    words = model.condition(["a", "b", "c"])
+    forms = [schedules.build("linear", 3 + row // 9).with_guidance(1.0 + row % 2) for row in range(18)]
+    together = list(decode(model, words[[0, 1, 2] * 6], forms, range(18)))
+    # 3 prompts at 2 lengths are 6 states; then 18 rows, of which 9 want guidance; at last 9 rows, of which 5 do.
+    guided = [True] * 2 + ([True] * 3 + [False] * 2) * 2 + [True, True, False]
+    assert model.calls == [(4, branch) for branch in guided]
+    for row in (0, 3, 12):
+        alone = list(decode(model, words[[row % 3]], forms[row : row + 1], [row]))
+        for own, step in zip(alone, together, strict=False):
+            assert torch.equal(own.sampled[0], step.sampled[row])
+            assert torch.equal(own.token_logprob[0], step.token_logprob[row])
+
+
 def test_a_finished_row_idles_and_leaves_the_network():
     model = MockModel()
     steps = run(

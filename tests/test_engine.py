@@ -1,9 +1,11 @@
 import json
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from mock_model import SHA256, MockModel, MockRegistry
 
 from cogrpo import schedules
@@ -158,35 +160,101 @@ def test_a_bad_request_is_refused_before_any_work(engine, request_, error):
     assert engine.registry.model.calls == []
 
 
-def learned(form: str = "linear", body: str = "table"):
-    """As `Registry.learned`, of a checkpoint with a policy."""
-
-    def mean(checkpoint, steps):
-        policy = SchedulePolicy(PolicyConfig(body=body), [schedules.build(form, steps)], features=8)
-        return policy.mean_schedule(steps)
-
-    return mean
+def trained(form: str = "linear", body: str = "table", nudge: float = 0.0):
+    """As `Registry.trained`, of a checkpoint with a policy for 4 and 8 steps."""
+    torch.manual_seed(0)
+    bases = [schedules.build(form, steps) for steps in (4, 8)]
+    policy = SchedulePolicy(PolicyConfig(body=body, width=8), bases, features=40)
+    if nudge:
+        with torch.no_grad():
+            policy.body.layers[-1].weight.normal_(std=nudge)
+    return lambda checkpoint: SimpleNamespace(policy=policy)
 
 
 def test_the_learned_schedule_is_asked_for_only_where_the_request_means_it(engine, monkeypatch):
-    def damaged(checkpoint, steps):
+    def damaged(checkpoint):
         raise CheckpointError("checkpoint: damaged.")
 
-    monkeypatch.setattr(engine.registry, "learned", damaged)
+    monkeypatch.setattr(engine.registry, "trained", damaged)
     assert engine.prepare(Request("a dog", schedule="cosine")).schedule == "cosine"
     for name in ("auto", "learned"):
         with pytest.raises(CheckpointError):
             engine.prepare(Request("a dog", schedule=name))
-    monkeypatch.setattr(engine.registry, "learned", learned())
+    monkeypatch.setattr(engine.registry, "trained", trained())
     for name in ("auto", "learned"):
-        assert engine.prepare(Request("a dog", schedule=name)).schedule == "learned"
+        recipe = engine.prepare(Request("a dog", schedule=name))
+        assert recipe.schedule == "learned" and len(recipe.schedule_table) == 16
 
 
-def test_a_policy_that_reads_the_state_is_no_table_and_auto_goes_without(engine, monkeypatch):
-    monkeypatch.setattr(engine.registry, "learned", learned(body="state"))
-    assert engine.prepare(Request("a dog")).schedule == "cosine"
-    with pytest.raises(ScheduleError, match="^schedule: 'learned' is not allowed: .* reads the state"):
-        engine.prepare(Request("a dog", schedule="learned"))
+@pytest.fixture
+def acting(engine, monkeypatch) -> Engine:
+    """An engine whose checkpoint has a policy that reads the state, and no longer is its base."""
+    monkeypatch.setattr(engine.registry, "trained", trained(body="state", nudge=2.0))
+    return engine
+
+
+def test_a_policy_that_reads_the_state_acts_another_schedule_for_each_prompt(acting):
+    assert acting.prepare(Request("a dog", steps=4)).schedule_table == (), "known only once it was acted"
+    dog, cat = finished(acting, [Request("a dog", steps=4), Request("a cat", steps=4, schedule="learned")])
+    assert dog.recipe.schedule == cat.recipe.schedule == "learned"
+    assert dog.recipe.schedule_table != cat.recipe.schedule_table
+    for made in (dog, cat):
+        assert np.array_equal(np.array(made.recipe.schedule_table, np.float32), made.trace.schedule)
+        assert made.trace.recipe == made.recipe.model_dump(mode="json")
+
+
+def test_an_untrained_policy_that_reads_the_state_acts_its_base(engine, monkeypatch):
+    monkeypatch.setattr(engine.registry, "trained", trained("linear", "state"))
+    for steps, interpolated in ((4, False), (6, True)):
+        (made,) = finished(engine, [Request("a dog", steps=steps)])
+        assert made.recipe.interpolated == interpolated
+        base = trained("linear", "state")(None).policy.base_schedule(steps).table[:-1]
+        assert torch.equal(torch.tensor(made.recipe.schedule_table)[:-1], base)
+
+
+def test_guidance_that_is_asked_for_replaces_what_the_policy_acts(acting):
+    free, held, off = finished(
+        acting, [Request("a dog", steps=4, guidance=scale) for scale in ("auto", 3.5, 1)]
+    )
+    tables = [np.array(made.recipe.schedule_table) for made in (free, held, off)]
+    assert (
+        (tables[1][:, 3] == 3.5).all() and (tables[2][:, 3] == 1).all() and not (tables[0][:, 3] == 3.5).any()
+    )
+    assert (tables[0][0, :3] == tables[1][0, :3]).all(), "the first step sees the same state"
+
+
+def mixed() -> list[Request]:
+    """Rows whose policy acts and rows with a table, of many prompts, lengths and scales; some scales are 1."""
+    return [
+        Request(
+            f"prompt {row}",
+            seed=row,
+            steps=2 + row % 4,
+            schedule=("learned", "auto", "cosine")[row % 3],
+            guidance=("auto", 1, 5.5)[row // 3],
+        )
+        for row in range(7)
+    ]
+
+
+def test_what_a_policy_acts_is_the_same_alone_and_in_a_batch(acting):
+    requests = mixed()
+    together = finished(acting, requests)
+    backwards = finished(acting, requests[::-1])[::-1]
+    for row, request in enumerate(requests):
+        (alone,) = finished(acting, [request])
+        for other in (together[row], backwards[row]):
+            assert other.trace.to_bytes() == alone.trace.to_bytes()
+
+
+def test_replay_of_what_a_policy_acted_needs_no_policy_and_is_identical(acting, tmp_path):
+    fresh = Engine(MockRegistry(tmp_path), precision="float32")
+    for generation in finished(acting, mixed()):
+        (again,) = [item for item in fresh.decode([generation.recipe]) if isinstance(item, Generation)]
+        assert again.trace.to_bytes() == generation.trace.to_bytes()
+    generation.trace.save(tmp_path / "a.trace")
+    (tmp_path / "a.png").write_bytes(write_png(generation.image, generation.recipe))
+    assert fresh.replay(tmp_path / "a.trace") == fresh.replay(tmp_path / "a.png") == "identical"
 
 
 def test_cancel_acts_within_one_step(engine):

@@ -18,11 +18,14 @@ from cogrpo.emoji.pretrain.model import (
     draw_batch,
     draw_hidden,
     entropy_of,
+    hide,
+    naming_loss,
     rate_share,
     tokens_of,
 )
 from cogrpo.emoji.pretrain.posterior import posterior
 from cogrpo.emoji.scene import ObjectSpec, Placed, Relation, Scene, Spec, layouts_of, place, regions_of
+from cogrpo.emoji.transformer import NAMED
 from cogrpo.emoji.vocabulary import BACKGROUNDS, CLASSES
 
 CODES = 9 + 16 * len(CLASSES)
@@ -126,6 +129,26 @@ def test_the_least_loss_is_the_entropy_of_the_mixtures(config, table):
     assert torch.allclose(p.sum(-1)[batch.hidden], torch.tensor(1.0), atol=1e-5)
     by_hand = torch.special.entr(p).sum() / batch.hidden.sum()
     assert entropy_of(batch) == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def test_names_are_right_where_every_part_of_every_object_is(config, table):
+    """One cat on grey is known in all parts; of two hearts of any colour each part has as many codes as colours."""
+    specs = [Spec((ObjectSpec("cat"),), (), "grey"), Spec((ObjectSpec("heart", None, 2),), (), "grey")]
+    batch = hide(config, specs, np.zeros(2, dtype=bool), table, CODES, np.random.default_rng(0))
+    grey = list(BACKGROUNDS).index("grey")
+    names = torch.zeros(2, NAMED, CODES)
+    names[:, 0, grey] = 1
+    parts = 0
+    for row, spec in enumerate(specs):
+        group = spec.objects[0]
+        codes = torch.from_numpy(table[grey][list(group.classes)].reshape(-1, 16))
+        for slot in range(group.count):
+            for part in range(16):
+                names[row, 1 + 16 * slot + part, codes[:, part]] = 1 / len(codes)
+        parts += 1 + 16 * group.count
+    least = 32 * np.log(len(ObjectSpec("heart").classes)) / parts
+    assert naming_loss(names, batch, table).item() == pytest.approx(least, abs=1e-3)
+    assert naming_loss(names.roll(16, 1), batch, table).item() > least + 1
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(config, table, tmp_path):

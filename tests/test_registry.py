@@ -9,8 +9,7 @@ from cogrpo import candidate, checkpoint, schedules
 from cogrpo import registry as module
 from cogrpo.policy import PolicyConfig, SchedulePolicy
 from cogrpo.recipe import Recipe
-from cogrpo.registry import CheckpointError, Registry, own_schedule
-from cogrpo.schedule import ScheduleError
+from cogrpo.registry import Checkpoint, CheckpointError, Registry, own_policy
 
 BASE, TRAINED = b"the shipped weights", b"trained weights"
 HASH = {data: hashlib.sha256(data).hexdigest() for data in (BASE, TRAINED)}
@@ -102,11 +101,26 @@ def test_two_copies_of_one_file_are_one_checkpoint(registry):
     assert registry.resolve(HASH[TRAINED][:10]).sha256 == HASH[TRAINED]
 
 
+FACTS = {
+    "rounds": 1,
+    "config": {"model": "emoji", "checkpoint": "baseline", "trainer": {"arm": "joint"}},
+    "origin": {"weights": HASH[BASE], "rewards": {"verifier": "1"}},
+    "weights": {"verifier": 1.0},
+    "figures": {"validation/reward": 0.5},
+}
+
+
 def hand_over(folder, form: str = "cosine", body: str = "table", weights: bytes = TRAINED) -> str:
     """A candidate's folder; returns its hash."""
     policy = SchedulePolicy(PolicyConfig(body=body), [schedules.build(form, 4)], features=8)
     model = SimpleNamespace(save=lambda path: path.write_bytes(weights))
-    return candidate.save(folder, model, policy, {"rounds": 1})
+    return candidate.save(folder, model, policy, FACTS)
+
+
+def follows(registry: Registry, found: Checkpoint, form: str) -> bool:
+    """Whether the mean schedule of a checkpoint's policy is a form, wherever a number has an effect."""
+    table = registry.trained(found).policy.mean_schedule(4).table
+    return torch.equal(table[:-1], schedules.build(form, 4).table[:-1])
 
 
 def test_a_candidate_is_found_by_the_hash_of_its_folder_and_brings_its_schedule(registry):
@@ -116,11 +130,11 @@ def test_a_candidate_is_found_by_the_hash_of_its_folder_and_brings_its_schedule(
         found = registry.resolve(asked)
         assert (found.sha256, found.path.name) == (sha256, "model.safetensors")
     assert registry.at(folder).sha256 == sha256
-    assert torch.equal(registry.learned(found, 4).table[:-1], schedules.build("linear", 4).table[:-1])
+    assert follows(registry, found, "linear")
     promote(registry, champion=sha256)
     assert registry.resolve("champion").sha256 == sha256
     assert registry.recall(recipe_of(sha256, str(folder))).sha256 == sha256
-    assert registry.learned(registry.resolve("baseline"), 4) is None
+    assert registry.trained(registry.resolve("baseline")) is None
 
 
 def test_two_schedules_of_one_model_are_two_checkpoints(registry):
@@ -145,11 +159,11 @@ def test_a_folder_that_is_written_again_is_noticed(registry):
     folder = registry.data / "checkpoints" / "r2"
     hand_over(folder, "cosine")
     before = registry.resolve(str(folder))
-    assert torch.equal(registry.learned(before, 4).table[:-1], schedules.build("cosine", 4).table[:-1])
+    assert follows(registry, before, "cosine")
     hand_over(folder, "linear")
     after = registry.resolve(str(folder))
     assert after.sha256 != before.sha256
-    assert torch.equal(registry.learned(after, 4).table[:-1], schedules.build("linear", 4).table[:-1])
+    assert follows(registry, after, "linear")
 
 
 def test_a_candidate_that_was_replaced_or_damaged_meanwhile_is_refused(registry):
@@ -158,19 +172,39 @@ def test_a_candidate_that_was_replaced_or_damaged_meanwhile_is_refused(registry)
     found = registry.resolve(str(folder))
     hand_over(folder, "linear")
     with pytest.raises(CheckpointError, match="replaced meanwhile"):
-        registry.learned(found, 4)
+        registry.trained(found)
     (folder / "model.safetensors").write_bytes(b"other")
     with pytest.raises(CheckpointError, match="is damaged"):
         registry.load(registry.resolve(str(folder)), "float32")
 
 
-def test_a_policy_that_reads_the_state_serves_auto_without_and_learned_not(registry):
-    folder = registry.data / "checkpoints" / "r2"
-    hand_over(folder, body="state")
-    found = registry.resolve(str(folder))
-    assert own_schedule(registry, "auto", found, 4) is None
-    with pytest.raises(ScheduleError, match="reads the state"):
-        own_schedule(registry, "learned", found, 4)
+def test_only_auto_and_learned_mean_the_policy_that_came_with_the_weights(registry):
+    hand_over(registry.data / "checkpoints" / "r2", body="state")
+    found = registry.resolve(str(registry.data / "checkpoints" / "r2"))
+    for asked in ("auto", "learned"):
+        assert own_policy(registry, asked, found).config.body == "state"
+        assert own_policy(registry, asked, registry.resolve("baseline")) is None
+    (found.path.parent / "policy.safetensors").write_bytes(b"damaged")
+    assert own_policy(registry, "cosine", found) is None
+    with pytest.raises(CheckpointError, match="is damaged"):
+        own_policy(Registry(registry.data), "auto", found)
+
+
+def test_a_champion_that_comes_with_the_program_is_champion_until_another_is(registry):
+    folder = module.SHIPPED["emoji"].parent / "champion"
+    sha256 = hand_over(folder, "linear")
+    for asked in ("champion", "emoji:champion"):
+        found = registry.resolve(asked)
+        assert (found.sha256, found.name, found.asked) == (sha256, "champion", "champion")
+    assert follows(registry, found, "linear")
+    assert registry.resolve("baseline").sha256 == HASH[BASE]
+    promote(registry, champion=HASH[TRAINED])
+    assert registry.resolve("champion").sha256 == HASH[TRAINED]
+    again = registry.recall(recipe_of(sha256, "champion"))
+    assert (again.sha256, again.path) == (sha256, folder / "model.safetensors")
+    assert follows(registry, again, "linear")
+    promote(registry, champion=sha256)
+    assert (registry.resolve("champion").sha256, registry.resolve("champion").name) == (sha256, "champion")
 
 
 def recipe_of(sha256: str, checkpoint: str) -> Recipe:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from mock_model import MockModel
 
+from cogrpo import replay as module
 from cogrpo import schedules
 from cogrpo.decode import Step, decode
 from cogrpo.grpo import ObjectiveConfig, model_loss
@@ -61,8 +62,39 @@ def test_the_network_is_called_in_the_rows_of_the_decode():
     model.calls.clear()
     for _ in replay(model, rollout, blocks=2):
         pass
-    # 12 decisions of 3 rows with guidance come first, then 12 without
+    # 3 first states and 9 decisions of 3 rows with guidance come first, then 9 without
     assert model.calls == [(4, True)] * 3 + [(4, False)] * 3
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_the_first_steps_of_a_prompt_share_their_pass_and_the_gradient_is_the_same(monkeypatch, likelihood):
+    told = []
+    for shared in (True, False):
+        if not shared:
+            own = lambda rollout: (torch.arange(len(rollout)),) * 2  # noqa: E731 (each decision a state of its own)
+            monkeypatch.setattr(module, "_states", own)
+        model = Learner()
+        condition = model.condition(["a", "b"]).repeat(8)
+        forms = tables(16, lengths=(3,))
+        rollout = Rollout.from_steps(list(decode(model, condition, forms, range(16))), condition, 4)
+        model.calls.clear()
+        new = log_probs(model, rollout, likelihood)
+        (new.tokens * torch.linspace(-1, 1, len(rollout))[:, None]).sum().backward()
+        told.append((new.tokens, [each.grad for each in model.parameters], len(model.calls)))
+    (tokens, gradients, calls), (apart, each, more) = told
+    assert torch.equal(tokens, apart)
+    for one, other in zip(gradients, each, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    # `exact` scores all hidden positions, so its calls are as full as without.
+    assert more == 12 and (calls < 12 if likelihood == "fill" else calls == 12)
+
+
+def test_a_large_group_does_not_score_more_positions_in_one_call_than_a_small_one():
+    model = MockModel()
+    condition = model.condition(["a"]).repeat(32)
+    steps = list(decode(model, condition, tables(32, lengths=(2,)), range(32)))
+    for chunk in replay(model, Rollout.from_steps(steps, condition, 4), "exact"):
+        assert chunk.new.scored.sum() <= 4 * 16
 
 
 def test_a_decision_holds_the_state_that_the_network_saw():

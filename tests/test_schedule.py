@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cogrpo import schedules
 from cogrpo.schedule import Schedule, ScheduleError, handmade
 
-FORMS = ("arccos", "autonat", "cosine", "cubic", "linear", "meissonic", "sqrt", "square")
+FORMS = ("arccos", "autonat", "cosine", "cubic", "late", "linear", "meissonic", "sqrt")
 ROW = [0.5, 1.0, 2.0, 3.0]
 
 

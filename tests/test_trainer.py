@@ -203,6 +203,37 @@ def test_a_replay_that_does_not_repeat_the_rollout_stops_the_run():
         run.advance()
 
 
+@pytest.mark.parametrize("broken", ["model", "policy"])
+def test_a_gradient_that_is_not_finite_moves_neither_model_nor_policy(broken):
+    run = trainer(arm="joint")
+    run.advance()
+    before = {name: tensor.clone() for name, tensor in run.tensors().items()}
+    parameters = (run.model.network if broken == "model" else run.policy).parameters()
+    hooks = [parameter.register_hook(lambda gradient: gradient * torch.nan) for parameter in parameters]
+    with pytest.raises(FloatingPointError, match="nothing was updated"):
+        run.advance()
+    assert run.facts() == {"round": 1, "model_updates": 1}
+    assert all(torch.equal(tensor, run.tensors()[name]) for name, tensor in before.items())
+    for hook in hooks:
+        hook.remove()
+    run.advance()
+
+
+def test_a_ratio_that_is_off_in_a_later_step_is_noticed():
+    run = trainer()
+    sample = run._sample
+
+    def changed():
+        groups = sample()
+        rollout = groups.rollout
+        rollout.token_logprob[rollout.step == rollout.steps - 1] += 0.01
+        return groups
+
+    run._sample = changed
+    with pytest.raises(TrainingError, match="ratio at unchanged weights"):
+        run.advance()
+
+
 def test_metrics_have_trls_names():
     told = trainer(arm="joint").advance()
     names = {

@@ -208,15 +208,15 @@ def test_a_rehearsal_counts_each_phase_as_often_as_the_run_has_it(monkeypatch):
 
     def fixed(self):
         asked.append((self.config.steps, self.config.updates(0), self.config.least_spread))
-        seconds = {"rollout": 1.0, "reward": 2.0, "schedule update": 10.0, "model update": 100.0}
+        seconds = {"rollout": 1.0, "reward": 2.0, "update": 10.0, "replay": 100.0}
         return {"reward": 0.5, **{f"seconds/{phase}": value for phase, value in seconds.items()}}
 
     monkeypatch.setattr(Trainer, "advance", fixed)
     monkeypatch.setattr(training, "validate", lambda trainer, config: {})
     told = training.rehearse(config(trainer={**SETTINGS, "arm": "co", "schedule_first": 1}))
     assert asked == [((3,), (True, True), 0.0)]
-    assert set(told["seconds"]) == {"rollout", "reward", "schedule update", "model update", "validation"}
-    assert told["hours"] * 3600 == pytest.approx(4 * 3 + 2 * 10 + 2 * 100, abs=0.1)
+    assert set(told["seconds"]) == {"rollout", "reward", "replay", "update", "validation"}
+    assert told["hours"] * 3600 == pytest.approx(4 * 3 + 4 * 10 + 2 * 100, abs=0.1)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
@@ -256,13 +256,24 @@ def test_a_candidate_holds_its_schedule_in_plain_numbers_and_says_what_acted(tmp
 def test_the_card_says_what_was_trained_from_what_and_what_else_one_needs(tmp_path, arm, body, said):
     built = trainer(arm=arm, body=body)
     told = config(trainer={**SETTINGS, "arm": arm})
-    training.hand_over(built, told, tmp_path / "chosen")
-    loaded = candidate.load(tmp_path / "chosen")
-    card = candidate.card(loaded)
-    for part in (said, loaded.sha256, "0" * 64, "verifier (version test), weight 1", "tokenizer"):
+    figures = {"validation/verifier/2": 0.875, "validation/reward": 0.875, "seconds/rollout": 77.0}
+    training.hand_over(built, told, figures, tmp_path / "chosen")
+    card = (tmp_path / "chosen" / candidate.README).read_text()
+    for part in (said, "0" * 64, "verifier (version test), weight 1", "tokenizer", "license: apache-2.0",
+                 "validation/verifier/2: 0.8750", "prompts_per_round: 2", "## Limits"):  # fmt: skip
         assert part in card
     assert ("trained together" in card) == (arm in ("joint", "co"))
     assert ("known only step by step" in card) == (body == "state")
+    assert "seconds" not in card, "the same run would give another hash"
+
+
+def test_every_candidate_of_a_run_has_its_card_with_the_figures_of_its_round(tmp_path):
+    lines, _ = finish(config(), tmp_path)
+    loaded = candidate.load(tmp_path / training.CHOSEN)
+    known = {name: value for name, value in lines[-1].items() if name.startswith("validation/")}
+    assert known and loaded.facts["figures"] == known
+    card = (tmp_path / training.CHOSEN / candidate.README).read_text()
+    assert f"- validation/reward: {known['validation/reward']:.4f}" in card and "Trained for 4 rounds" in card
 
 
 def test_no_prompt_of_the_test_list_trains_whatever_its_file(tmp_path):

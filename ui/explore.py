@@ -27,10 +27,11 @@ SEEDS = 2**32
 ENGINE = {"concurrency_id": "engine", "concurrency_limit": 4}
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
-# These three run in the browser alone: they need no turn and no server.
+# These run in the browser alone: they need no turn and no server.
 SHOW, HIDE = '{"__type__": "update", "visible": true}', '{"__type__": "update", "visible": false}'
 WAIT = f"() => [{HIDE}, {SHOW}]"  # go, leave
 REST = f"() => [{SHOW}, {HIDE}, {HIDE}]"  # go, leave, cancel
+KEPT = "async () => (await import(new URL('studio/kept.js', document.baseURI)))"  # what it exports
 
 
 def number(value: int, label: str, elem_id: str) -> gr.Number:
@@ -90,7 +91,7 @@ class Explore:
             self.again = gr.Button("Start again", elem_id="again", size="sm")
             # No file types: Gradio would refuse others with a toast, while the reader says what is wrong.
             self.file = gr.UploadButton("Open a picture or trace", elem_id="open", size="sm")
-        gr.HTML(notices.HOW_TO_READ, elem_id="how")
+        gr.HTML(notices.how_to_read(self.generations.learned()), elem_id="how")
         self.line = line()
         self.notice = gr.HTML("", elem_id="notice")
         self.dropped = gr.State(None)
@@ -147,6 +148,13 @@ class Explore:
             **ENGINE,
         )
         self.recipe_api.click(self.recipe, self.recipe_file, self.recipe_json, api_name="recipe")
+
+    def follow(self, page: gr.Blocks) -> None:
+        """Do what is to be done when somebody opens or leaves the page."""
+        # By Gradio itself, which waits until all its components are there: none of them then takes the text back.
+        coming = page.load(None, None, self.prompt, js=f"{KEPT}.arriving()", **PRIVATE)
+        coming.then(None, None, None, js=f"{KEPT}.arrive()", **PRIVATE)
+        page.unload(self.forget)
 
     def paint(
         self,

@@ -16,6 +16,7 @@ import torch
 
 from cogrpo import schedules
 from cogrpo.emoji.grammar import parse
+from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation, Update
 from cogrpo.evaluation.emoji import Judge
 from cogrpo.models.base import MaskedImageModel
@@ -23,7 +24,7 @@ from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, wri
 from cogrpo.registry import CheckpointError, Registry
 from cogrpo.schedule import ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
-from ui import payload, table_text
+from ui import findings, payload, table_text
 from ui.animation import animate
 from ui.payload import Message
 from ui.retention import Retention, limit_from_settings
@@ -81,6 +82,13 @@ class Generations:
 
     def checkpoints(self) -> list[str]:
         return ["champion", "baseline"]
+
+    def learned(self) -> bool:
+        """Whether there is a champion whose schedule was learned together with it."""
+        try:
+            return self.engine.registry.trained(self.engine.registry.resolve("champion")) is not None
+        except CheckpointError:
+            return False
 
     def device(self) -> str:
         """Where the network runs and in which precision, in words for the page."""
@@ -152,7 +160,7 @@ class Generations:
                         yield None, None, {"step": done, "steps": recipe.steps}
                 else:
                     image, trace = self._keep_plain(update)
-                    yield str(image), str(trace), recipe.model_dump(mode="json")
+                    yield str(image), str(trace), update.recipe.model_dump(mode="json")
 
     def read_recipe(self, path: Path) -> dict[str, Any]:
         """The recipe inside a PNG or trace file. Raises Refused."""
@@ -249,11 +257,14 @@ class Generations:
     def verdict(self, generation: Generation) -> Message:
         """What detector A and the verifier say of a finished picture."""
         self._judge = self._judge or Judge()
-        (verdict,) = self._judge.score_prompts(generation.image[None], [generation.recipe.prompt])
+        spec = parse(generation.recipe.prompt).spec
+        (detection,) = self._judge.detector.detect(torch.from_numpy(generation.image[None]))
+        verdict = score(spec, detection)
         return {
             "strict": bool(verdict.strict),
             "soft": round(float(verdict.soft), 4),
             "clauses": verdict.clauses,
+            "failed": findings.failed(spec, detection, verdict),
         }
 
 

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+_LEARNED = " Here the schedule is learned together with the model."
 _HOW = (
     "The picture is 8 × 8 <b>tokens</b>: small patches, each picked from about two thousand, all hidden at "
     "first. At each <b>step</b> the model guesses every hidden patch, keeps some of the guesses, by how sure "
     "it is and by chance, and hides the rest again. The <b>schedule</b> sets four numbers for each step: how "
     "much to hide again, how boldly to guess, how much chance decides what stays, how closely to follow the prompt."
 )
-HOW_TO_READ = (
-    f'<p class="cg-long"><b>How to read this.</b> {_HOW}</p>'
-    '<details class="cg-short"><summary>64 hidden <b>tokens</b> (patches). Each <b>step</b> keeps some '
-    f"guesses, as the <b>schedule</b> says. <u>More</u></summary><p>{_HOW}</p></details>"
-)
+
+
+def how_to_read(learned: bool) -> str:
+    """What a newcomer must be told. learned: whether the schedule that is served came with the model's training."""
+    told = _HOW + _LEARNED if learned else _HOW
+    return (
+        f'<p class="cg-long"><b>How to read this.</b> {told}</p>'
+        '<details class="cg-short"><summary>64 hidden <b>tokens</b> (patches). Each <b>step</b> keeps some '
+        f"guesses, as the <b>schedule</b> says. <u>More</u></summary><p>{told}</p></details>"
+    )
 
 
 def reading(prompt: str, unknown: Sequence[Mapping[str, object]], notes: Sequence[str]) -> str:
     """How the prompt was read: unknown words underlined, one button a correction, and what else was left out.
 
-    unknown: word, start, end (places in the prompt), suggestions. Empty where everything was understood.
+    unknown: word, start, end (places in the prompt), suggestions, noted (whether a note says why it is left out).
+    Empty where everything was understood.
     """
     told = "".join(f"<p>{escape(note)}</p>" for note in notes)
     if not unknown:
@@ -32,7 +39,8 @@ def reading(prompt: str, unknown: Sequence[Mapping[str, object]], notes: Sequenc
         parts += [escape(prompt[at:start]), f"<u>{escape(prompt[start:end])}</u>"]
         at = end
     parts.append(escape(prompt[at:]))
-    words = ", ".join(f"‘{escape(str(item['word']))}’" for item in unknown)
+    words = ", ".join(f"‘{escape(str(item['word']))}’" for item in unknown if not item["noted"])
+    reason = f" <span>never seen in training, so left out: {words}.</span>" if words else ""
     buttons = "".join(
         f'<button type="button" data-start="{int(item["start"])}" data-end="{int(item["end"])}" '
         f'data-word="{escape(str(word))}">{escape(str(item["word"]))} → {escape(str(word))}</button>'
@@ -40,10 +48,7 @@ def reading(prompt: str, unknown: Sequence[Mapping[str, object]], notes: Sequenc
         for word in item["suggestions"]
     )
     offer = f" <span>Did you mean</span> {buttons}" if buttons else ""
-    return (
-        f'<p class="cg-echo"><q>{"".join(parts)}</q> '
-        f"<span>never seen in training, so left out: {words}.</span>{offer}</p>{told}"
-    )
+    return f'<p class="cg-echo"><q>{"".join(parts)}</q>{reason}{offer}</p>{told}'
 
 
 def error(what: str, sentence: str, suggestions: Sequence[str] = (), kept: bool = False) -> str:

@@ -17,6 +17,7 @@ HEAD = """
 <link rel="stylesheet" href="studio/tokens.css">
 <link rel="stylesheet" href="studio/viewer.css">
 <link rel="stylesheet" href="studio/studio.css">
+<script type="module" src="studio/kept.js"></script>
 """
 
 KEYS = (
@@ -33,7 +34,7 @@ def header(device: str) -> str:
         '<img src="studio/mark.svg" alt="" width="20" height="20"><h1>Co-GRPO Studio</h1>'
         f'<span class="cg-pill">{escape(device)}</span>'
         f'<details class="cg-keys" id="keys"><summary>Keys <kbd>?</kbd></summary><dl>{keys}</dl></details>'
-        '<button type="button" class="cg-shade" id="shade">Dark</button>'
+        '<button type="button" class="cg-shade" id="shade"><span>Dark</span><span>Light</span></button>'
     )
 
 
@@ -43,5 +44,5 @@ def build(generations: Generations) -> gr.Blocks:
         gr.HTML(header(f"Emoji world on {generations.device()}"), elem_id="top")
         with gr.Tabs(elem_id="tabs"), gr.Tab("Explore", id="explore"):
             explore = Explore(generations)
-        studio.unload(explore.forget)
+        explore.follow(studio)
     return studio

@@ -85,10 +85,12 @@ def _set_background(item: Item, reading: Reading) -> None:
     if name not in BACKGROUNDS:
         known = ", ".join(BACKGROUNDS)
         reading.notes.append(f"There is no {item.text} background; there are {known}.")
-        reading.unknown.append(item.left_out(*NEAR_BACKGROUND.get(item.value, ("light blue", "white"))))
+        reading.unknown.append(
+            item.left_out(*NEAR_BACKGROUND.get(item.value, ("light blue", "white")), noted=True)
+        )
     elif reading.background not in (None, name):
         reading.notes.append(f"A picture has one background: {reading.background}.")
-        reading.unknown.append(item.left_out())
+        reading.unknown.append(item.left_out(noted=True))
     else:
         if name != item.value or item.kind == "scenery" and item.text.lower() != name:
             reading.notes.append(f"'{item.text}' is painted as a {name} background.")

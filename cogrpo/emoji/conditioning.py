@@ -6,6 +6,7 @@ into these slots. Shapes: B prompts, M = 4 slots.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,25 +22,28 @@ SIDES = tuple(OPPOSITE)
 
 
 def encode_specs(specs: Sequence[Spec]) -> dict[str, Tensor]:
-    """label [B, M] int64 (0 = no object); side [B, M, 4] float: where an object stands in the relations that name it
-    (left, right, above, below); background [B] int64 (0 = free); total [B] int64."""
+    """label [B, M] int64 (0 = no object); side [B, M, 4 M] float: on which side of which slot an object stands, by the
+    relations that name it (left, right, above, below, each of slot 1 to M); background [B] int64 (0 = free); total [B]
+    int64."""
     slots = {
         "label": torch.zeros(len(specs), MOST, dtype=torch.long),
-        "side": torch.zeros(len(specs), MOST, len(SIDES)),
+        "side": torch.zeros(len(specs), MOST, len(SIDES) * MOST),
         "background": torch.zeros(len(specs), dtype=torch.long),
         "total": torch.zeros(len(specs), dtype=torch.long),
     }
     for row, spec in enumerate(specs):
-        sides = torch.zeros(len(spec.objects), len(SIDES))
+        slots_of, filled = [], 0
+        for group in spec.objects:
+            slots_of.append(range(filled, filled + group.count))
+            slots["label"][row, slots_of[-1]] = LABELS.index(group.label) + 1
+            filled += group.count
         for relation in spec.relations:
-            sides[relation.subject, SIDES.index(relation.kind)] = 1
-            sides[relation.object, SIDES.index(OPPOSITE[relation.kind])] = 1
-        slot = 0
-        for group, side in zip(spec.objects, sides, strict=True):
-            filled = slice(slot, slot + group.count)
-            slots["label"][row, filled] = LABELS.index(group.label) + 1
-            slots["side"][row, filled] = side
-            slot += group.count
+            for kind, here, there in (
+                (relation.kind, relation.subject, relation.object),
+                (OPPOSITE[relation.kind], relation.object, relation.subject),
+            ):
+                for slot, other in itertools.product(slots_of[here], slots_of[there]):
+                    slots["side"][row, slot, SIDES.index(kind) * MOST + other] = 1
         slots["background"][row] = BACKGROUND_NAMES.index(spec.background) + 1 if spec.background else 0
         slots["total"][row] = spec.total
     return slots

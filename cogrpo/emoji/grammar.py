@@ -7,33 +7,35 @@ writes them, so that 'a dog left of a cat' and 'a dog, and to the right of it a 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from cogrpo.emoji.items import Item
-from cogrpo.emoji.lexicon import PHRASES, RELATED
+from cogrpo.emoji.lexicon import PHRASES
 from cogrpo.emoji.phrases import parts
 from cogrpo.emoji.reader import Claim, Group, Reader
 from cogrpo.emoji.scene import MOST, OPPOSITE, ObjectSpec, Relation, Spec, place
-from cogrpo.emoji.vocabulary import BACKGROUNDS, COLOURS
-from cogrpo.emoji.wording import PHRASE_OF, PLURALS, definite, name, to_text
+from cogrpo.emoji.suggestions import suggest
+from cogrpo.emoji.wording import PHRASE_OF, definite, name, to_text
 
-__all__ = ["Parsed", "PromptError", "Unknown", "parse", "suggest", "to_text", "words"]
+__all__ = ["Parsed", "PromptError", "Unknown", "parse", "to_text"]
 
 SUGGESTED = 24  # different unknown words of a prompt for which near ones are searched
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A word that was left out, at characters start to end of the prompt, and the nearest known words."""
+    """A word that was left out, at characters start to end of the prompt, and the nearest known words.
+
+    noted: whether one of the notes says why.
+    """
 
     word: str
     start: int
     end: int
     suggestions: tuple[str, ...]
+    noted: bool
 
 
 @dataclass(frozen=True)
@@ -143,35 +145,6 @@ def _fits(counts: tuple[int, ...], relations: set[Relation]) -> bool:
     return True
 
 
-_NAMING = ("noun", "colour", "scenery", "number", "about", "relation", "place")
-
-
-@lru_cache
-def words() -> tuple[str, ...]:
-    """The phrases of the lexicon that name something: objects, colours, numbers, relations, places."""
-    return tuple(sorted(" ".join(phrase) for phrase, (kind, _) in PHRASES.items() if kind in _NAMING))
-
-
-@lru_cache
-def _plain_words() -> tuple[str, ...]:
-    """The world's own names for things, which are suggested before their synonyms."""
-    return (*PLURALS, *PLURALS.values(), *COLOURS, *BACKGROUNDS, *PHRASE_OF.values())
-
-
-@lru_cache(maxsize=4096)
-def suggest(word: str) -> tuple[str, ...]:
-    """Known words near an unknown one in meaning or spelling, at most three."""
-    word = word.lower()
-    for form in (word, word.removesuffix("s")):
-        if form in RELATED:
-            return tuple(RELATED[form].split(", "))
-    if len(word) > 30:
-        return ()
-    cutoff = 0.6 if len(word) <= 4 else 0.7  # two letters changing places cost a short word a third
-    near = difflib.get_close_matches(word, _plain_words(), 3, cutoff)
-    return tuple(dict.fromkeys(near or difflib.get_close_matches(word, words(), 3, cutoff)))
-
-
 def _unknown(items: list[Item]) -> tuple[Unknown, ...]:
     found = {(item.start, item.end): item for item in items}
     searched: set[str] = set()
@@ -182,7 +155,7 @@ def _unknown(items: list[Item]) -> tuple[Unknown, ...]:
             searched.add(item.text)
         if near is None:
             near = suggest(item.text) if item.text in searched else ()
-        unknown.append(Unknown(item.text, start, end, near))
+        unknown.append(Unknown(item.text, start, end, near, item.noted))
     return tuple(unknown)
 
 

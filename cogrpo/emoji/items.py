@@ -19,6 +19,7 @@ class Item:
     """A phrase of the lexicon, or an unknown word, at characters start to end of the prompt.
 
     value: what the lexicon says it stands for; of an unknown word, what to suggest, or None to search for it.
+    noted: of an unknown word, whether a note says why it is left out.
     """
 
     kind: str
@@ -26,10 +27,11 @@ class Item:
     text: str
     start: int
     end: int
+    noted: bool = False
 
-    def left_out(self, *suggestions: str) -> Item:
+    def left_out(self, *suggestions: str, noted: bool = False) -> Item:
         """The same words, known but of no use where they stand."""
-        return replace(self, kind="unknown", value=suggestions)
+        return replace(self, kind="unknown", value=suggestions, noted=noted)
 
 
 @dataclass

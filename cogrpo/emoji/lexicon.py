@@ -92,23 +92,6 @@ EMOJI_OF = {  # characters that show the same thing as one of ours
     "car": "🏎", "taxi": "🚖", "bus": "🚍", "airplane": "🛩", "boat": "🚤", "house": "🏡", "snowman": "⛄",
     "umbrella": "☔", "lock": "🔐", "heart": "💗💖💓💕", "ice cream": "🍨", "clock": "🕰", "bear": "🧸",
 }  # fmt: skip
-RELATED = {  # what to offer for frequent words whose nearest meaning is not their nearest spelling
-    "bird": "parrot, owl, duck", "flower": "tulip, sunflower", "plant": "cactus, tree",
-    "animal": "dog, cat", "fruit": "banana, peach, strawberry", "vegetable": "carrot, broccoli",
-    "truck": "tractor, bus", "train": "bus, taxi", "horse": "unicorn, cow", "sheep": "cow, pig",
-    "chicken": "duck, egg", "insect": "bee", "drink": "coffee, beer", "tea": "coffee",
-    "vehicle": "car, bus", "triangle": "square", "box": "gift, square",
-    "ball": "football, basketball, circle", "cube": "square", "sun": "sunflower, star",
-    "moon": "star, cloud", "phone": "laptop, camera", "table": "chair", "couch": "chair", "watch": "clock",
-    "shirt": "jeans, shoe", "pear": "peach, apple", "zebra": "cow, panda", "giraffe": "elephant",
-    "shark": "whale, dolphin", "person": "snowman", "man": "snowman", "woman": "snowman",
-    "motorcycle": "bicycle", "lamp": "light bulb", "sandwich": "hamburger, bread", "cup": "coffee, trophy",
-    "violin": "guitar", "piano": "guitar", "hot dog": "hamburger, dog", "computer mouse": "laptop, mouse",
-    "fire truck": "bus, fire", "rose": "tulip", "bench": "chair", "bed": "chair", "sofa": "chair",
-    "knife": "scissors", "orange juice": "tangerine", "behind": "left of, right of, above",
-    "in front of": "left of, right of, below", "between": "left of, right of", "inside": "above, below",
-}  # fmt: skip
-
 # The colours that a noun of one colour has anyway: asking for one of them leaves nothing out.
 OWN_COLOURS = {
     "yellow": "cat lion bee fish lemon banana pineapple cheese corn taxi helicopter key lock bell trumpet "

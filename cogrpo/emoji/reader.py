@@ -251,7 +251,7 @@ class Reader:
                 if colour != item.value:
                     self.note(f"There is no {item.value} {phrase.noun}: {colour} was taken.")
             elif "" not in family or (phrase.noun, colour) not in OWN:
-                self.reading.unknown.append(item.left_out(*list(filter(None, family))[:3]))
+                self.reading.unknown.append(item.left_out(*list(filter(None, family))[:3], noted=True))
                 which = "in one colour only" if "" in family else "in " + ", ".join(family)
                 self.note(f"'{item.text}' was left out: {PLURALS[phrase.noun]} come {which}.")
         return chosen

@@ -1,10 +1,12 @@
 """The masked transformer of the embedded world.
 
 64 image tokens and five text slots attend to one another; a depthwise 3 x 3 convolution on the image tokens in each
-block lets neighbours agree early. The text has a say in the answer, too: each slot names the codes that its object is
-made of, and each position mixes the slots. One softmax alone has to hold 'a part of the fox or a part of the tree' in
-one vector, and gave a tenth of its mass to things that nobody asked for.
-Shapes: B rows, N = 64 tokens, V codes, D features.
+block lets neighbours agree early. Images speak in parts, not in codes, as a pointer-generator network copies words
+(arXiv 1704.04368): the text names the code of each of the 16 parts of each object and of the background; a revealed
+token is read as the part that it is, and each position answers with a mixture of parts. So the blocks learn where
+things can stand once, not for each of 134 classes. One softmax over all codes has to hold 'the ear of the fox or the
+top of the tree' in one vector, and gave a tenth of its mass to what cannot be there.
+Shapes: B rows, N = 64 tokens, V codes, D features, P = 1 + 4 x 16 parts.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ from torch.nn import functional as F
 
 from cogrpo.config import Config
 from cogrpo.emoji.conditioning import LABELS, SIDES
-from cogrpo.emoji.scene import BACKGROUND_NAMES, GRID, MOST
+from cogrpo.emoji.scene import BACKGROUND_NAMES, GRID, MOST, SIZE
 
 TOKENS = GRID * GRID
 TEXT = 1 + MOST
-RARE = 1e-6  # the share of every code in what the slots name, so that they can be overruled
+PARTS = SIZE * SIZE  # of one object
+NAMED = 1 + MOST * PARTS  # the background, then part by part of each object
+RARE = 1e-6  # the share of every code beside what is named, so that the names can be overruled
 
 
 class TransformerConfig(Config):
@@ -66,7 +70,7 @@ class MaskedTransformer(nn.Module):
         self.code = nn.Embedding(config.vocab_size + 1, width)  # the last row stands for 'hidden'
         self.place = nn.Parameter(torch.randn(TOKENS, width) * 0.02)
         self.label = nn.Embedding(len(LABELS) + 1, width)
-        self.side = nn.Linear(len(SIDES), width, bias=False)
+        self.side = nn.Linear(len(SIDES) * MOST, width, bias=False)
         self.slot = nn.Parameter(torch.randn(MOST, width) * 0.02)
         self.background = nn.Embedding(len(BACKGROUND_NAMES) + 1, width)
         self.total = nn.Embedding(MOST + 1, width)
@@ -74,8 +78,12 @@ class MaskedTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, config.vocab_size)
-        self.named = nn.Linear(width, width)
-        self.mix = nn.Linear(width, TEXT)
+        self.part = nn.Parameter(torch.randn(PARTS, width) * 0.02)
+        self.whole = nn.Linear(width, width, bias=False)
+        self.object = nn.Linear(width, width)
+        self.name = nn.Linear(width, width)
+        self.seen = nn.Parameter(torch.randn(NAMED, width) * 0.02)
+        self.mix = nn.Linear(width, NAMED)
         for table in (self.code, self.label, self.background, self.total):
             nn.init.normal_(table.weight, std=0.02)
         for block in self.blocks:
@@ -88,13 +96,26 @@ class MaskedTransformer(nn.Module):
         whole = self.background(text["background"]) + self.total(text["total"])
         return torch.cat([whole[:, None], objects], 1)
 
+    def names(self, text: Tensor) -> Tensor:
+        """What each part looks like, as probabilities of codes [B, P, V] float32. Some parts show the background."""
+        whole, objects = self.whole(text[:, :1]), self.object(text[:, 1:])
+        parts = (whole + objects)[:, :, None] + self.part  # [B, 4, 16, D]
+        return self.head(self.name(F.gelu(torch.cat([whole, parts.flatten(1, 2)], 1)))).float().softmax(-1)
+
     def forward(self, tokens: Tensor, hidden: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """tokens [B, N] int64, hidden [B, N] bool, text [B, 5, D] -> logits [B, N, V] float32, states [B, N, D]."""
+        return self.answer(tokens, hidden, text, self.names(text))
+
+    def answer(self, tokens: Tensor, hidden: Tensor, text: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward`, with the names of the text at hand."""
+        # Which part a token can be, [B, N, P]: a reading of the text, not something to learn from here.
+        match = names.detach().gather(2, tokens[:, None].expand(-1, NAMED, -1)).transpose(1, 2)
+        match = match / (match.sum(-1, keepdim=True) + RARE)
         image = self.code(tokens.masked_fill(hidden, self.config.vocab_size)) + self.place
+        image = image + match.masked_fill(hidden[..., None], 0) @ self.seen
         x = torch.cat([text, image], 1)
         for block in self.blocks:
             x = block(x)
         states = self.norm(x[:, TEXT:])
-        named = self.head(self.named(text)).float().softmax(-1)  # [B, 5, V]: the codes of each slot
-        mixed = self.mix(states).float().softmax(-1) @ named  # [B, N, V]
+        mixed = self.mix(states).float().softmax(-1) @ names  # [B, N, V]
         return self.head(states).float() + (mixed + RARE).log(), states

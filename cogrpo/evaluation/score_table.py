@@ -13,6 +13,7 @@ from cogrpo import guards
 from cogrpo.emoji.detector import Detector
 from cogrpo.emoji.prompts import PromptEntry
 from cogrpo.emoji.verifier import score
+from cogrpo.exploration import STILL
 from cogrpo.gate import Draw, ScoreTable
 from cogrpo.grpo import k3
 from cogrpo.models.base import MaskedImageModel
@@ -22,7 +23,6 @@ from cogrpo.rewards.mixer import Mixer
 from cogrpo.rollout import Groups, roll_out
 
 PROMPTS_AT_ONCE = 8
-STILL = torch.zeros(4, dtype=torch.float64)  # the spread of a mean schedule
 
 
 @dataclass(frozen=True)

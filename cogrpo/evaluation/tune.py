@@ -27,8 +27,8 @@ from cogrpo.recipe import Request
 ROWS = 32  # rows a block: nothing here has to be the same bits as in the app
 GRID: Mapping[str, Sequence[object]] = {
     "guidance_scale": (1.0, 1.5),
-    "sampling_temperature": (0.5, 0.7, 0.9),
-    "remask_temperature": ([4.0, 0.0], [8.0, 0.0], [16.0, 0.0]),
+    "sampling_temperature": (0.5, 0.7, 0.85, 1.0),
+    "remask_temperature": ([4.0, 0.0], [8.0, 0.0], 8.0, 16.0),
 }
 START = {"sampling_temperature": 0.7, "remask_temperature": [8.0, 0.0], "guidance_scale": 1.0}
 

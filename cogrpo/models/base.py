@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,12 @@ class Condition:
     def repeat(self, times: int) -> Condition:
         """Each row `times` times in a row: the rows of a group lie side by side."""
         return Condition({name: t.repeat_interleave(times, dim=0) for name, t in self.tensors.items()})
+
+    @cached_property
+    def alike(self) -> Tensor:
+        """A number for each row, [B] int64 on the CPU: the same for rows that say the same."""
+        told = [t.reshape(len(t), -1).unique(dim=0, return_inverse=True)[1] for t in self.tensors.values()]
+        return torch.stack(told, dim=1).unique(dim=0, return_inverse=True)[1].cpu()
 
     @staticmethod
     def concatenate(parts: Sequence[Condition]) -> Condition:

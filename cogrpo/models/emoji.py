@@ -13,7 +13,7 @@ from cogrpo.emoji.conditioning import encode_specs
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.scene import CELL, GRID
 from cogrpo.emoji.tokenizer import Tokenizer
-from cogrpo.emoji.transformer import TEXT, MaskedTransformer, TransformerConfig
+from cogrpo.emoji.transformer import MaskedTransformer, TransformerConfig
 from cogrpo.models.base import Condition, Prediction
 
 WEIGHTS = Path(__file__).parents[1] / "emoji" / "weights"
@@ -43,8 +43,10 @@ class EmojiModel:
             logits, states = self.network(tokens, hidden, self.network.read(condition.tensors))
             without = None
             if unconditional:
-                blank = self.network.no_text.expand(len(tokens), TEXT, -1)
-                without, _ = self.network(tokens, hidden, blank)
+                # Without a text all rows have the same names of codes, as costly as all of a row's own logits.
+                blank, names = self.network.no_text[None], self.network.names(self.network.no_text[None])
+                rows = (len(tokens), -1, -1)
+                without, _ = self.network.answer(tokens, hidden, blank.expand(rows), names.expand(rows))
         return Prediction(logits, without, states.float().mean(1))
 
     def images(self, tokens: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ const REST = 900; // ms on the last step before a loop begins again
 export class Clock {
   /**
    * @param {{available: () => number, total: () => number, show: (t: number, moving: boolean) => void}} source
-   *   `available`: steps that have arrived; `total`: steps there will be; `show` draws step t.
+   *   `available`: steps that have arrived; `total`: steps there will be; `show` draws step t and then calls `drawn`.
    */
   constructor(source) {
     this.source = source;
@@ -16,17 +16,15 @@ export class Clock {
     this.speed = 1;
     this.timer = 0;
     this.shownAt = 0;
-    this.waiting = false;
+    this.waiting = false; // for the next step to arrive
+    this.drawing = false; // the step that is on now has not been drawn yet
   }
 
   /** Begins before the first step and plays to the end. */
   restart() {
     this.#stop();
-    this.t = -1;
     this.playing = true;
-    this.shownAt = performance.now(); // all hidden is a moment of its own
-    this.source.show(-1, false);
-    this.#plan();
+    this.#put(-1, false); // all hidden is a moment of its own
   }
 
   play() {
@@ -54,6 +52,14 @@ export class Clock {
     this.source.show(this.t, false);
   }
 
+  /** What `show` asked for is on screen: its time begins, so that a slow machine skips no step. */
+  drawn() {
+    if (!this.drawing) return;
+    this.drawing = false;
+    this.shownAt = performance.now();
+    this.#plan();
+  }
+
   /** A step has arrived, or the last one has: go on if we were waiting for it. */
   arrived() {
     if (this.playing && this.waiting) this.#plan();
@@ -61,7 +67,7 @@ export class Clock {
 
   #stop() {
     clearTimeout(this.timer);
-    this.playing = this.waiting = false;
+    this.playing = this.waiting = this.drawing = false;
   }
 
   #plan() {
@@ -77,13 +83,12 @@ export class Clock {
       return;
     }
     const due = this.shownAt + (atEnd ? REST : PACE / this.speed);
-    this.timer = setTimeout(() => this.#advance(atEnd ? 0 : this.t + 1), Math.max(0, due - performance.now()));
+    this.timer = setTimeout(() => this.#put(atEnd ? 0 : this.t + 1, true), Math.max(0, due - performance.now()));
   }
 
-  #advance(t) {
+  #put(t, moving) {
     this.t = t;
-    this.shownAt = performance.now();
-    this.source.show(t, true);
-    this.#plan();
+    this.drawing = true;
+    this.source.show(t, moving);
   }
 }

@@ -1,4 +1,6 @@
 // What the Explore tab needs in the browser: the viewer fed by Gradio, keys, dropping files, one-click corrections.
+// Gradio loads its parts in any order, so nothing here looks for one before it is used.
+import { forget } from './kept.js';
 import { readTrace } from './trace-file.js';
 import { mount } from './viewer.js';
 
@@ -20,14 +22,13 @@ export function connect(element, props, watch) {
   const apply = () => {
     const lines = props.value ?? [];
     if (!lines.length || lines[0] === left) return;
-    if (lines[0] !== playing) {
-      [playing, applied] = [lines[0], 0];
-      sessionStorage.removeItem('prompt');
-    }
+    if (lines[0] !== playing) [playing, applied] = [lines[0], 0];
     for (const line of lines.slice(applied)) {
       const message = JSON.parse(line);
       viewer[message.type](message);
-      if (message.type === 'close' && Object.keys(message.files).length) viewer.actions(saveMenu(message.files));
+      if (message.type !== 'close') continue;
+      forget();
+      if (Object.keys(message.files).length) viewer.actions(saveMenu(message.files));
     }
     applied = lines.length;
   };
@@ -39,17 +40,18 @@ export function connect(element, props, watch) {
   watch('value', apply);
   apply();
   begin();
-  by('again').addEventListener('click', () => {
+  clicked('#again', () => {
     cancel();
+    forget();
     [left, playing] = [playing, ''];
     viewer.reset();
     begin();
   });
   keys(viewer);
+  tabs();
   help();
   drops(element);
   corrections();
-  keepPrompt();
   shade();
   settings();
 }
@@ -64,6 +66,14 @@ async function readExample() {
 }
 
 const cancel = () => (by('cancel') ?? by('leave'))?.click();
+
+/** @param {string} selector @param {(part: HTMLElement) => void} act */
+function clicked(selector, act) {
+  document.addEventListener('click', (event) => {
+    const part = event.target.closest(selector);
+    if (part) act(part);
+  });
+}
 
 function saveMenu(files) {
   const menu = document.createElement('details');
@@ -102,10 +112,17 @@ function keys(viewer) {
   });
 }
 
+/** Gradio's menu of models opens on every key: also on the one that leaves it, and then it stays open. */
+function tabs() {
+  document.addEventListener('keydown', (event) => {
+    if (['Tab', 'Shift'].includes(event.key) && event.target.closest('#checkpoint')) event.stopPropagation();
+  }, true);
+}
+
 /** The sheet of keys closes where a menu would: on a click elsewhere. */
 function help() {
   document.addEventListener('click', (event) => {
-    if (!event.target.closest('#keys')) by('keys').open = false;
+    if (!event.target.closest('#keys')) by('keys')?.removeAttribute('open');
   });
 }
 
@@ -132,9 +149,7 @@ function drops(element) {
 
 /** Buttons that put a known word in the place of an unknown one, or offer a whole prompt. */
 function corrections() {
-  document.addEventListener('click', (event) => {
-    const button = event.target.closest('#notice [data-word], #notice [data-prompt]');
-    if (!button) return;
+  clicked('#notice :is([data-word], [data-prompt])', (button) => {
     const { word, start, end, prompt } = button.dataset;
     const echoed = document.querySelector('#notice q')?.textContent;
     write(prompt ?? echoed.slice(0, Number(start)) + word + echoed.slice(Number(end)));
@@ -149,35 +164,14 @@ function write(prompt) {
   field().dispatchEvent(new Event('input', { bubbles: true }));
 }
 
-/**
- * Gradio loads the page anew, perhaps more than once, when a lost server is back; what was typed outlives that until
- * it is painted, and no other reload.
- */
-function keepPrompt() {
-  addEventListener('pagehide', () => {
-    if (document.body.classList.contains('cg-was-lost')) sessionStorage.setItem('prompt', field().value);
-  });
-  const kept = sessionStorage.getItem('prompt');
-  if (kept !== null) write(kept);
-}
-
+/** The button's word for the other shade is chosen by studio.css. */
 function shade() {
-  const button = by('shade');
-  const say = () => { button.textContent = document.body.classList.contains('dark') ? 'Light' : 'Dark'; };
   const kept = localStorage.getItem('shade');
   if (kept) document.body.classList.toggle('dark', kept === 'dark');
-  button.addEventListener('click', () => {
-    localStorage.setItem('shade', document.body.classList.toggle('dark') ? 'dark' : 'light');
-    say();
-  });
-  say();
+  clicked('#shade', () => localStorage.setItem('shade', document.body.classList.toggle('dark') ? 'dark' : 'light'));
 }
 
 /** On a phone the settings are folded away behind a button. */
 function settings() {
-  const button = document.querySelector('#change button');
-  button.addEventListener('click', () => {
-    const open = by('settings').classList.toggle('cg-open');
-    button.setAttribute('aria-expanded', open);
-  });
+  clicked('#change button', (button) => button.setAttribute('aria-expanded', by('settings').classList.toggle('cg-open')));
 }

@@ -29,6 +29,7 @@ export const LAYOUT = `<div class="cg-panes">
       <span class="cg-sum">= <span data-part="sum">0</span></span>
     </p>
   </header>
+  <p class="cg-of"><b class="cg-earlier">Earlier picture:</b> <q data-part="prompt"></q><span data-part="seed"></span></p>
   <nav class="cg-tabs" role="tablist" aria-label="Map">${MAPS.map(([name, title], place) => `
     <button type="button" role="tab" data-tab="${name}" aria-selected="${place === 0}">${
   title === 'Reveal order' ? 'Order' : title}</button>`).join('')}
@@ -66,10 +67,11 @@ export const LAYOUT = `<div class="cg-panes">
     <div class="cg-time" data-part="time">
       <div class="cg-film"><p><b>Picture</b><br>after each step</p><canvas data-part="film"></canvas></div>
       <div class="cg-slider" role="slider" tabindex="0" aria-label="Step" aria-valuemin="1" data-part="slider">
-        <svg data-part="track" aria-hidden="true"></svg></div>
+        <p><b>Step</b><br>← → or drag</p><svg data-part="track" aria-hidden="true"></svg></div>
     </div>
   </div>
-  <div class="cg-rows" data-part="rowbox"><svg data-part="rows" aria-hidden="true"></svg></div>
+  <div class="cg-rows" data-part="rowbox"><svg class="cg-names" data-part="names" aria-hidden="true"></svg>
+    <svg data-part="rows" aria-hidden="true"></svg></div>
   <p class="cg-foot"><span data-part="foot"></span></p>
   <details class="cg-table"><summary>Read as a table</summary><div data-part="table"></div></details>
 </section>

@@ -25,7 +25,6 @@ export function connect(element) {
     const wanted = lost ? LOST : queued;
     if (text.textContent !== wanted) text.textContent = wanted;
     document.body.classList.toggle('cg-lost', lost);
-    if (lost) document.body.classList.add('cg-was-lost');
   };
 
   const block = element.closest('.block');

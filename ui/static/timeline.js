@@ -1,4 +1,5 @@
-// When: every row of figures on one axis of steps, one column a step, with the column that is now.
+// When: every row of figures on one axis of steps, one column a step, with the column that is now. Where the columns do
+// not fit, the rows are wider than their box and scroll together; their names stay.
 import { fit, hatch, palette } from './palette.js';
 import { drawThumbnail } from './maps.js';
 
@@ -10,42 +11,37 @@ const CURVES = [
   { name: 'Re-mask temp. τᵣ', note: 'chance in what stays', column: 2, height: 70, digits: 2 },
   { name: 'Guidance scale s', note: 'pull of the prompt', column: 3, height: 70, digits: 1 },
 ];
-const NARROW = 560;
+const NARROW = 560; // px
+const COLUMN = 30; // px, the least: room for a figure and for a picture of 3 px a token
 
-/** Where the columns lie. @param {number} width CSS pixels @param {number} steps */
-export function axis(width, steps) {
-  const narrow = width < NARROW;
+/** Where the columns lie. @param {number} room width of the box in CSS pixels @param {number} steps */
+export function axis(room, steps) {
+  const narrow = room < NARROW;
   const left = narrow ? 30 : 160;
-  const column = (width - left - 4) / steps;
+  const column = Math.max(COLUMN, (room - left - 4) / steps);
   return {
-    width, steps, narrow, left, column,
+    room, steps, narrow, left, column, width: left + column * steps + 4,
     x: (t) => left + (t + 0.5) * column,
     at: (x) => Math.max(0, Math.min(steps - 1, Math.floor((x - left) / column))),
-    // A figure needs 31 px; beyond that only now and every so many columns carry one.
-    every: column >= 31 ? 1 : Math.max(2, Math.ceil(31 / column / 2) * 2),
   };
 }
 
-const shown = (grid, t, now) => t === now
-  || ((grid.steps - 1 - t) % grid.every === 0 && (Math.abs(t - now) >= grid.every || grid.every === 1 || now < 0));
+/** How far to scroll so that column t and those beside it are in sight. @param {number} from where the scroll is now */
+export function inSight(grid, t, from) {
+  const [first, last] = [grid.x(t - 1) - grid.column / 2 - grid.left, grid.x(t + 1) + grid.column / 2 - grid.room];
+  return Math.max(0, Math.min(first, Math.max(last, from)));
+}
 
 /** Pictures after each step. @param {HTMLCanvasElement} canvas @param {Moment} moment */
 export function drawFilm(canvas, moment, grid) {
   const { record, t: now } = moment;
-  const every = Math.max(1, Math.ceil(36 / grid.column));
-  const edge = Math.floor(Math.min(58, grid.column * every - 5));
+  const edge = Math.floor(Math.min(58, grid.column - 4));
   const tall = Math.ceil((edge * record.rows) / record.columns);
   const context = fit(canvas, grid.width, tall + 8);
   const colours = palette(canvas);
   const pattern = hatch(context, colours, 5);
-  // A thinned strip's picture stands over the columns that it speaks for; the one of now over its own column.
-  const left = (t) => Math.round(t === now
-    ? Math.min(grid.width - edge - 3, Math.max(grid.left, grid.x(t) - edge / 2))
-    : Math.max(grid.left, grid.x(t) + grid.column / 2 - (grid.column * every + edge) / 2));
-  const order = [...Array(record.steps).keys()].filter((t) => (record.steps - 1 - t) % every === 0 && t !== now);
-  if (now >= 0) order.push(now); // last, so that a thinned strip still shows where we are
-  for (const t of order) {
-    const x = left(t);
+  for (let t = 0; t < record.steps; t++) {
+    const x = Math.round(grid.x(t) - edge / 2);
     context.save();
     context.beginPath();
     context.roundRect(x, 4, edge, tall, 4);
@@ -83,22 +79,19 @@ export function drawTrack(svg, moment, grid) {
   parts.push(`<path class="track" d="M${first} 15H${last}"/>`);
   if (now >= 0) parts.push(`<path class="track done" d="M${first} 15H${here}"/>`);
   for (let t = 0; t < record.steps; t++) {
-    if (grid.column >= 10) {
-      const kind = t <= now ? 'done' : t < record.received ? 'here' : 'none';
-      parts.push(`<circle class="stop ${kind}" cx="${grid.x(t)}" cy="15" r="3.5"/>`);
-    }
-    if (shown(grid, t, now)) parts.push(figure(grid.x(t), 37, t + 1, t === now));
+    const kind = t <= now ? 'done' : t < record.received ? 'here' : 'none';
+    parts.push(`<circle class="stop ${kind}" cx="${grid.x(t)}" cy="15" r="3.5"/>`);
+    parts.push(figure(grid.x(t), 37, t + 1, t === now));
   }
   if (now >= 0) parts.push(`<circle class="thumb" cx="${here}" cy="15" r="9"/>`);
-  if (!grid.narrow) parts.push(title(0, 14, 'Step', '← → or drag'));
   setSvg(svg, grid.width, 44, parts);
 }
 
-/** Decoded tokens, the four curves, entropy. @param {SVGElement} svg @param {Moment} moment */
-export function drawRows(svg, moment, grid) {
+/** Decoded tokens, the four curves, entropy. @param {SVGElement} svg @param {SVGElement} names @param {Moment} moment */
+export function drawRows(svg, names, moment, grid) {
   const { record, t: now } = moment;
   const frames = record.frames;
-  const rows = [];
+  const rows = { parts: [], names: [] };
   let y = 0;
   const head = grid.narrow ? 22 : 4;
   y = bars(rows, y, grid, now, 'New tokens', 'settled in this step', frames.map((f) => f.decoded),
@@ -106,23 +99,24 @@ export function drawRows(svg, moment, grid) {
   for (const curve of CURVES) y = drawCurve(rows, y, grid, moment, curve, head);
   y = bars(rows, y, grid, now, 'Entropy, nats', 'doubt left, hidden cells', frames.map((f) => f.entropy),
     Math.max(0.5, ...frames.map((f) => f.entropy)), 24, 1, head);
-  setSvg(svg, grid.width, y, [wash(grid, now, 0, y), ...rows]);
+  setSvg(svg, grid.width, y, [wash(grid, now, 0, y), ...rows.parts]);
+  setSvg(names, grid.left, y, rows.names);
 }
 
-function bars(parts, y, grid, now, name, note, values, most, height, digits, head) {
+function bars({ parts, names }, y, grid, now, name, note, values, most, height, digits, head) {
   const floor = y + head + height;
-  parts.push(title(0, y + (grid.narrow ? 14 : 16), name, note, grid.narrow));
+  names.push(title(y + (grid.narrow ? 14 : 16), name, note, grid.narrow));
   const wide = Math.max(2, Math.min(28, grid.column * 0.62));
   values.forEach((value, t) => {
     const tall = Math.max(1, (value / most) * height);
     parts.push(`<rect class="bar${t === now ? ' now' : ''}" x="${grid.x(t) - wide / 2}" y="${floor - tall}" `
       + `width="${wide}" height="${tall}" rx="1.5"/>`);
-    if (shown(grid, t, now)) parts.push(figure(grid.x(t), floor + 14, value.toFixed(digits), t === now));
+    parts.push(figure(grid.x(t), floor + 14, value.toFixed(digits), t === now));
   });
   return floor + 24;
 }
 
-function drawCurve(parts, y, grid, { record, t: now }, curve, head) {
+function drawCurve({ parts, names }, y, grid, { record, t: now }, curve, head) {
   const own = Array.from({ length: record.steps }, (_, t) => record.row(t)?.[curve.column] ?? null);
   const baselines = Object.entries(record.open.baselines ?? {});
   const every = [...own, ...baselines.flatMap(([, table]) => table.map((row) => row[curve.column]))];
@@ -131,10 +125,10 @@ function drawCurve(parts, y, grid, { record, t: now }, curve, head) {
   const place = (value) => floor - ((value - low) / (high - low)) * (floor - top);
   const path = (values) => values.map((value, t) => (value === null ? '' : `${t && values[t - 1] !== null ? 'L' : 'M'}${
     grid.x(t).toFixed(1)} ${place(value).toFixed(1)}`)).join('');
-  parts.push(title(0, y + (grid.narrow ? 14 : head + 12), curve.name, curve.note, grid.narrow));
+  names.push(title(y + (grid.narrow ? 14 : head + 12), curve.name, curve.note, grid.narrow));
   parts.push(`<path class="rule" d="M${grid.left} ${floor + 0.5}H${grid.width}"/>`
     + `<path class="rule faint" d="M${grid.left} ${top + 0.5}H${grid.width}"/>`);
-  parts.push(`<text class="figure end" x="${grid.left - 6}" y="${top + 4}">${short(high)}</text>`
+  names.push(`<text class="figure end" x="${grid.left - 6}" y="${top + 4}">${short(high)}</text>`
     + `<text class="figure end" x="${grid.left - 6}" y="${floor + 4}">${short(low)}</text>`);
   for (const [name, table] of baselines) {
     parts.push(`<path class="curve ${name}" d="${path(table.map((row) => row[curve.column]))}"/>`);
@@ -143,10 +137,8 @@ function drawCurve(parts, y, grid, { record, t: now }, curve, head) {
   parts.push(`<path class="curve ${kind}" d="${path(own)}"/>`);
   own.forEach((value, t) => {
     if (value === null) return;
-    if (grid.column >= 14 && t !== now) {
-      parts.push(`<circle class="dot ${kind}" cx="${grid.x(t)}" cy="${place(value)}" r="1.8"/>`);
-    }
-    if (shown(grid, t, now)) parts.push(figure(grid.x(t), floor + 15, value.toFixed(curve.digits), t === now));
+    if (t !== now) parts.push(`<circle class="dot ${kind}" cx="${grid.x(t)}" cy="${place(value)}" r="1.8"/>`);
+    parts.push(figure(grid.x(t), floor + 15, value.toFixed(curve.digits), t === now));
   });
   if (own[now] !== null && now >= 0) {
     parts.push(`<circle class="dot now ${kind}" cx="${grid.x(now)}" cy="${place(own[now])}" r="4.5"/>`);
@@ -168,9 +160,9 @@ const short = (value) => String(Number(value.toFixed(2)));
 
 const figure = (x, y, text, now) => `<text class="figure${now ? ' now' : ''}" x="${x.toFixed(1)}" y="${y}">${text}</text>`;
 
-const title = (x, y, name, note, inline) => (inline
-  ? `<text class="name" x="${x}" y="${y}">${name}<tspan class="note" dx="6">${note}</tspan></text>`
-  : `<text class="name" x="${x}" y="${y}">${name}</text><text class="note" x="${x}" y="${y + 15}">${note}</text>`);
+const title = (y, name, note, inline) => (inline
+  ? `<text class="name" y="${y}">${name}<tspan class="note" dx="6">${note}</tspan></text>`
+  : `<text class="name" y="${y}">${name}</text><text class="note" y="${y + 15}">${note}</text>`);
 
 const wash = (grid, now, y, height) => (now < 0 ? ''
   : `<rect class="wash" x="${grid.x(now) - grid.column / 2}" y="${y}" width="${grid.column}" height="${height}"/>`);

@@ -3,6 +3,7 @@
 const MAGIC = 'CGTRACE1';
 const MOST = 64 * 2 ** 20; // bytes, as in cogrpo/trace.py
 const TOP = 5;
+const OTHERS = { '\x89PNG': 'A PNG holds a picture and its recipe, but not its steps', GIF8: 'A GIF holds no recipe and no trace' };
 const READERS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float16: Uint16Array, float32: Float32Array };
 
 export class TraceError extends Error {}
@@ -16,6 +17,8 @@ export async function readTrace(buffer) {
   if (buffer.byteLength > MOST) throw new TraceError('This file is larger than the allowed 64 MB.');
   const bytes = new Uint8Array(buffer);
   const magic = String.fromCharCode(...bytes.subarray(0, 8));
+  const other = OTHERS[magic.slice(0, 4)];
+  if (other) throw new TraceError(`${other}; drop the shared trace of the same picture.`);
   if (magic !== MAGIC) throw new TraceError('This is not a trace file: it does not begin with CGTRACE1.');
   await checkSum(bytes);
   const { header, arrays } = await unpack(bytes);

@@ -5,6 +5,7 @@ import { drawInspector } from './inspector.js';
 import { LAYOUT, MAP_NAMES, PAUSE, PLAY } from './layout.js';
 import { drawConfidence, drawOrder, drawPicture, drawTokens } from './maps.js';
 import { Record } from './record.js';
+import { scrub } from './scrub.js';
 import { drawTable } from './table.js';
 import { axis, drawFilm, drawRows, drawTrack } from './timeline.js';
 import { cellAloud, moment, progress, spoken, verdict } from './words.js';
@@ -50,14 +51,17 @@ class Viewer {
     this.pointed = -1;
     this.#set('tag', tag);
     this.parts.tag.hidden = !tag;
+    this.#set('prompt', message.recipe.prompt);
+    this.parts.prompt.title = message.recipe.prompt;
+    this.#set('seed', `, seed ${message.recipe.seed}`);
     this.#set('sum', this.record.cells);
     this.#set('last', this.record.steps);
     this.#set('own', this.record.learned ? 'learned' : `this schedule: ${message.recipe.schedule ?? 'own'}`);
     this.parts.ownline.className = this.record.learned ? 'learned' : 'own';
     this.parts.actions.replaceChildren();
     this.parts.slider.setAttribute('aria-valuemax', this.record.steps);
-    this.element.dataset.steps = this.record.steps;
-    this.#state('running');
+    this.state = 'running';
+    Object.assign(this.element.dataset, { id: message.id, steps: this.record.steps, state: this.state });
     this.clock.restart();
   }
 
@@ -74,7 +78,7 @@ class Viewer {
   close(message) {
     if (this.record?.open.id !== message.id) return;
     this.record.finish(message);
-    this.#state(message.stopped ? 'stopped' : 'done');
+    this.state = message.stopped ? 'stopped' : 'done';
     if (this.quiet.matches && this.clock.playing) this.clock.seek(this.record.received - 1);
     this.clock.arrived();
     if (!this.chosen && this.element.clientWidth >= 700) this.pinned = this.record.typical();
@@ -110,7 +114,7 @@ class Viewer {
     parts.whole.addEventListener('change', () => this.#redraw());
     parts.speed.addEventListener('change', () => { clock.speed = Number(parts.speed.value); });
     for (const canvas of Object.values(this.canvases)) this.#listenToMap(canvas);
-    for (const part of [parts.time, parts.rowbox]) this.#listenToTime(part);
+    this.follow = scrub([parts.time, parts.rowbox], () => this.record?.steps ?? 0, (t) => clock.seek(t));
     document.addEventListener('keydown', (event) => this.#key(event));
     new ResizeObserver(() => this.#redraw()).observe(element);
     const repaint = () => this.#redraw();
@@ -160,21 +164,6 @@ class Viewer {
       this.halt();
       this.#redraw();
       this.#set('aloud', cellAloud(this.record, this.clock.t, this.pinned));
-    });
-  }
-
-  #listenToTime(part) {
-    const seek = (event) => {
-      const box = part.getBoundingClientRect();
-      this.clock.seek(axis(box.width, this.record.steps).at(event.clientX - box.left));
-    };
-    part.addEventListener('pointerdown', (event) => {
-      if (!this.record || event.button) return;
-      part.setPointerCapture(event.pointerId);
-      seek(event);
-    });
-    part.addEventListener('pointermove', (event) => {
-      if (this.record && part.hasPointerCapture(event.pointerId)) seek(event);
     });
   }
 
@@ -254,11 +243,14 @@ class Viewer {
     this.element.classList.toggle('cg-pinned', view.cell >= 0);
     drawInspector(parts.inspector, view, this.pinned === view.cell);
     const grid = axis(parts.time.clientWidth, record.steps);
+    this.element.classList.toggle('cg-narrow', grid.narrow);
     drawFilm(parts.film, view, grid);
     drawTrack(parts.track, view, grid);
-    drawRows(parts.rows, view, axis(parts.rowbox.clientWidth, record.steps));
+    drawRows(parts.rows, parts.names, view, grid);
+    this.follow(grid, view.t);
     drawTable(parts.table, record, clock.t);
     this.#words();
+    clock.drawn();
   }
 
   #words() {
@@ -272,14 +264,12 @@ class Viewer {
     this.#set('verdict', verdict(record, t));
     parts.slider.setAttribute('aria-valuenow', Math.max(1, t + 1));
     parts.slider.setAttribute('aria-valuetext', spoken(record, t));
-    this.element.dataset.step = t + 1;
-    this.element.dataset.playing = clock.playing;
     const play = this.element.querySelector('[data-act=play]');
     const face = clock.playing ? 'Pause' : 'Play';
     if (play.lastChild.textContent !== face) play.innerHTML = `${clock.playing ? PAUSE : PLAY}<span>${face}</span>`;
+    // Last, so that whoever waits for one of these finds everything drawn.
+    Object.assign(this.element.dataset, { step: t + 1, playing: clock.playing, state: this.state });
   }
-
-  #state(state) { this.element.dataset.state = state; }
 
   #set(part, text) {
     if (this.parts[part].textContent !== String(text)) this.parts[part].textContent = text;

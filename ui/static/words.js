@@ -29,10 +29,11 @@ export function progress(record, pace) {
 export function verdict(record, t) {
   const verifier = record.closing?.verifier;
   if (!verifier || t < record.steps - 1) return '';
-  const missing = verifier.clauses.filter(([, credit]) => credit < 1).map(([text]) => text);
   const all = verifier.clauses.length;
-  return missing.length ? `Detector: ${all - missing.length} of ${all} checks pass. Failed: ${missing.join(', ')}`
-    : `Detector: all ${all} checks pass`;
+  const passed = verifier.clauses.filter(([, credit]) => credit === 1).length;
+  if (passed === all) return `Detector: all ${all} checks pass`;
+  const told = (verifier.failed ?? []).join('; ');
+  return `Detector: ${passed} of ${all} checks pass.${told && ` ${told[0].toUpperCase()}${told.slice(1)}.`}`;
 }
 
 /** 'row 5, column 4, kept, code 316, probability 0.71' @param {Record} record @param {number} t @param {number} cell */

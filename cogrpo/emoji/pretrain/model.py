@@ -34,7 +34,15 @@ from cogrpo.emoji.scene import (
 )
 from cogrpo.emoji.sprites import load_sprites
 from cogrpo.emoji.tokenizer import Tokenizer
-from cogrpo.emoji.transformer import TEXT, TOKENS, MaskedTransformer, TransformerConfig
+from cogrpo.emoji.transformer import (
+    NAMED,
+    PARTS,
+    RARE,
+    TEXT,
+    TOKENS,
+    MaskedTransformer,
+    TransformerConfig,
+)
 from cogrpo.models.emoji import WEIGHTS, save_network
 
 
@@ -155,13 +163,46 @@ def draw_hidden(
     return late.argsort(-1).argsort(-1) >= shown[:, None]
 
 
-def loss_of(network: MaskedTransformer, batch: Batch) -> Tensor:
-    """Mean cross-entropy to the mixtures over hidden positions, in nats."""
+def mixtures_of(network: MaskedTransformer, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [B, 64, V] of a batch, and what the text names [B, P, V]."""
     text = network.read(encode_specs(batch.specs))
     text = torch.where(batch.drop[:, None, None], network.no_text.expand(len(batch.specs), TEXT, -1), text)
+    names = network.names(text)
+    return network.answer(batch.tokens, batch.hidden, text, names)[0].log_softmax(-1), names
+
+
+def loss_of(log_p: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy to the mixtures over hidden positions, in nats."""
     # All positions, not the hidden ones alone: their number varies, and each new shape is compiled anew in bf16.
-    log_p = network(batch.tokens, batch.hidden, text)[0].log_softmax(-1)
     return -(log_p.flatten()[batch.where] * batch.weight).sum() / batch.hidden.sum()
+
+
+def naming_loss(names: Tensor, batch: Batch, table: np.ndarray) -> Tensor:
+    """Mean cross-entropy of the named parts to the codes that the table holds for them, in nats.
+
+    Seen through scenes alone, which code belongs to which part of what is learned slowly.
+    """
+    where, weight, parts = [], [], 0
+    for row, spec in enumerate(batch.specs):
+        if batch.drop[row]:
+            continue
+        known = (
+            range(len(BACKGROUND_NAMES))
+            if spec.background is None
+            else [BACKGROUND_NAMES.index(spec.background)]
+        )
+        objects = [group for group in spec.objects for _ in range(group.count)]
+        codes = [np.array(known)[:, None]]  # [kinds, parts] of the background, then of each object
+        codes += [table[np.ix_(known, group.classes)].reshape(-1, PARTS) for group in objects]
+        first = 0
+        for each in codes:
+            part = np.arange(first, first + each.shape[1])
+            where.append(((row * NAMED + part) * names.shape[-1] + each).ravel())
+            weight.append(np.full(each.size, 1 / len(each)))
+            first += each.shape[1]
+        parts += first
+    chosen = names.flatten()[torch.from_numpy(np.concatenate(where))]
+    return -((chosen + RARE).log() * torch.from_numpy(np.concatenate(weight)).float()).sum() / max(parts, 1)
 
 
 def entropy_of(batch: Batch) -> float:
@@ -236,8 +277,9 @@ def advance(run: Run, config: PretrainConfig, table: np.ndarray, precision: str)
         optimiser.zero_grad(set_to_none=True)
     batch = draw_batch(config, table, run.network.config.vocab_size, run.rng)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        loss = loss_of(run.network, batch)
-    loss.backward()
+        log_p, names = mixtures_of(run.network, batch)
+    loss = loss_of(log_p, batch)
+    (loss + naming_loss(names, batch, table)).backward()
     nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
     for optimiser in run.optimisers:
         optimiser.step()
@@ -267,7 +309,7 @@ def validate(network: MaskedTransformer, config: PretrainConfig, table: np.ndarr
             seen = np.zeros(len(specs), dtype=bool)
             batch = hide(config.model_copy(update=share), specs, seen, table, network.config.vocab_size, rng)
             name = name if split == "train" else f"{name}, pairs"
-            excess[name] = round(loss_of(network, batch).item() - entropy_of(batch), 4)
+            excess[name] = round(loss_of(mixtures_of(network, batch)[0], batch).item() - entropy_of(batch), 4)
     return excess
 
 

@@ -56,7 +56,8 @@ def test_an_untrained_table_is_its_base_bit_for_bit(form):
         base = schedules.build(form, count)
         policy = SchedulePolicy(PolicyConfig(), [base])
         mean = policy.mean_schedule(count).table
-        inside = (base.table > policy.low) & (base.table < policy.high)  # of a bound no number falls short by a bit
+        # A number at a bound is held just inside of it.
+        inside = (base.table > policy.low) & (base.table < policy.high)
         used = effective(SPREAD, torch.arange(count), torch.full((count,), count)) & inside
         assert torch.equal(mean[used], base.table[used])
         hides = [(table[:, 0] * 64).floor().clamp(max=63) for table in (mean, base.table)]

@@ -30,3 +30,4 @@ test-slow: $(READY)
 bench: $(READY)
 	$(VENV)/bin/python -m benchmarks.decode
 	$(VENV)/bin/python -m benchmarks.first_update
+	$(VENV)/bin/python -m benchmarks.round

@@ -111,12 +111,10 @@ def whole_round(steps: int, precision: str, pairs: int) -> dict[str, object]:
 
 
 def recorded(model: MaskedImageModel, steps: int, prompts: int, group: int) -> Rollout:
-    """A rollout in which all rows make one network call a step."""
-    rows = prompts * group
+    """A rollout of `group` rows a prompt, in network calls of as many rows as there are prompts, as in a round."""
     policy = SchedulePolicy(PolicyConfig(), [schedules.build("cosine", steps)])
-    sigma, floor = policy.sigma(0), policy.config.remask_floor
-    told = roll_out(model, policy, PROMPTS[:prompts], group, steps, range(rows), sigma, floor, rows)
-    return told.rollout
+    sigma, floor, seeds = policy.sigma(0), policy.config.remask_floor, range(prompts * group)
+    return roll_out(model, policy, PROMPTS[:prompts], group, steps, seeds, sigma, floor, prompts).rollout
 
 
 def by_replay(model: MaskedImageModel, rollout: Rollout, advantage: Tensor) -> None:
@@ -132,22 +130,27 @@ def step_by_step(model: MaskedImageModel, rollout: Rollout, advantage: Tensor) -
     """The same gradient without replay: the steps in their order, all in one graph, and one backward pass."""
     gain = torch.zeros(())
     for index in range(int(rollout.steps.max())):
-        told = rollout[rollout.step == index]
-        progress = torch.stack([told.step, told.steps], dim=1)
-        guided = bool((told.schedule[:, 3] != 1).any())
-        prediction = model.forward(
-            told.tokens, told.hidden, told.condition[told.row], progress, unconditional=guided
-        )
-        row, position = told.kept.nonzero(as_tuple=True)
-        logits, schedule = prediction.conditional[row, position], told.schedule[row]
-        if guided:
-            plain = prediction.unconditional[row, position]
-            logits = plain + schedule[:, 3:] * (logits - plain)
-        codes = told.sampled[row, position, None]
-        new = (logits / schedule[:, 1:2]).log_softmax(dim=-1).gather(1, codes)[:, 0]
-        ratio = (new - told.token_logprob[row, position]).exp()
-        gain = gain + (ratio * advantage[told.row[row]]).sum()
+        for rows in torch.arange(len(advantage)).split(rollout.block_rows):
+            told = rollout[(rollout.step == index) & torch.isin(rollout.row, rows)]
+            if len(told):  # a row whose last token is known has nothing more to do
+                gain = gain + _gain(model, told, advantage)
     (-gain / (len(advantage) * rollout.hidden.shape[1])).backward()
+
+
+def _gain(model: MaskedImageModel, told: Rollout, advantage: Tensor) -> Tensor:
+    """Ratio times advantage, summed over the tokens that some rows kept in a step."""
+    progress = torch.stack([told.step, told.steps], dim=1)
+    guided = bool((told.schedule[:, 3] != 1).any())
+    prediction = model.forward(told.tokens, told.hidden, told.condition[told.row], progress, guided)
+    row, position = told.kept.nonzero(as_tuple=True)
+    logits, schedule = prediction.conditional[row, position], told.schedule[row]
+    if guided:
+        plain = prediction.unconditional[row, position]
+        logits = plain + schedule[:, 3:] * (logits - plain)
+    codes = told.sampled[row, position, None]
+    new = (logits / schedule[:, 1:2]).log_softmax(dim=-1).gather(1, codes)[:, 0]
+    ratio = (new - told.token_logprob[row, position]).exp()
+    return (ratio * advantage[told.row[row]]).sum()
 
 
 Update = Callable[[MaskedImageModel, Rollout, Tensor], None]
@@ -205,7 +208,7 @@ def most_saved(update: Update, model: MaskedImageModel, rollout: Rollout) -> int
 
 
 def one_update(model: EmojiModel, steps: int, pairs: int) -> dict[str, object]:
-    rollout = recorded(model, steps, prompts=2, group=8)
+    rollout = recorded(model, steps, prompts=4, group=8)
     given = (model, rollout, torch.linspace(-1, 1, len(rollout.condition)))
     apart = difference(*given)  # also warms up
     if apart > TOLERANCE[model.precision]:
@@ -222,7 +225,7 @@ def memory(model: EmojiModel) -> dict[str, object]:
     told = {}
     for update in (by_replay, step_by_step):
         bytes_of = [
-            most_saved(update, model, recorded(model, steps, prompts=1, group=4)) for steps in LENGTHS
+            most_saved(update, model, recorded(model, steps, prompts=4, group=1)) for steps in LENGTHS
         ]
         told[update.__name__] = [round(each / 2**20, 1) for each in bytes_of]
     ours, theirs = (told[update.__name__] for update in (by_replay, step_by_step))

@@ -58,7 +58,7 @@ def sample(asked: argparse.Namespace, engine: Engine | None, judge: object) -> i
     schedule = _schedule(asked.schedule)
     engine = engine or Engine()
     engine.registry.resolve(asked.checkpoint)
-    if not isinstance(schedule, Schedule):
+    if isinstance(schedule, str) and schedule != schedules.LEARNED:  # which only the checkpoint can tell
         schedules.resolve(schedule, first.steps)
     jobs: list[Recipe | dict[str, str]] = []
     for prompt in asked.prompts:

@@ -43,7 +43,8 @@ def roll_out(
     floor: float,
     block_rows: int,
 ) -> Groups:
-    """Decode each of Q prompts `group` times; seeds [B], all different, or two rows would be one.
+    """Decode each of Q prompts `group` times. seeds [B]: different within a group, or two of its rows would be one;
+    across groups they may be the same, as on the gate's bench, or all different, as in training.
 
     sigma [4] and floor as in `Exploration`. Raises FloatingPointError where the network returns NaN.
     """

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 from mock_model import MockRegistry
 
+from cogrpo import schedules
 from cogrpo.cli import HEADINGS, main
 from cogrpo.engine import Engine
+from cogrpo.policy import PolicyConfig, SchedulePolicy
 from cogrpo.recipe import read_png
 from cogrpo.trace import Trace
 
@@ -51,6 +53,25 @@ def test_sample_writes_pictures_and_traces_and_one_line_each(run, tmp_path):
         trace = Trace.load(tmp_path / line["trace"])
         assert recipe.seed == line["seed"] and dict(trace.recipe) == recipe.model_dump(mode="json")
     assert len(list((tmp_path / "samples").iterdir())) == 8
+
+
+@pytest.mark.parametrize("body", ["table", "state"])
+def test_a_learned_schedule_is_sampled_with_and_replayed(run, tmp_path, monkeypatch, body):
+    policy = SchedulePolicy(PolicyConfig(body=body), [schedules.build("linear", 3)], features=40)
+    monkeypatch.setattr(MockRegistry, "trained", lambda registry, checkpoint: SimpleNamespace(policy=policy))
+    for name in ("learned", "auto"):
+        code, lines, _ = run("sample", "a dog", "a cat", "--steps", "3", "--schedule", name)
+        assert code == 0 and {json.loads(line)["schedule"] for line in lines} == {"learned"}
+        _, recipe = read_png((tmp_path / "samples" / "0000.png").read_bytes())
+        assert recipe.schedule_table[0] == tuple(schedules.build("linear", 3).table[0].tolist())
+        assert run("replay", "samples/0000.trace")[1] == run("replay", "samples/0001.png")[1] == ["identical"]
+    assert run("inspect", "samples/0000.trace")[0] == 0
+
+
+def test_learned_is_refused_where_the_checkpoint_has_no_policy(run, tmp_path):
+    code, lines, error = run("sample", "a dog", "--schedule", "learned")
+    assert (code, lines) == (2, []) and error.startswith("error: schedule: 'learned' is not allowed")
+    assert not (tmp_path / "samples").exists()
 
 
 def test_the_batch_size_changes_nothing(run, tmp_path):

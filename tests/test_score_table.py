@@ -29,9 +29,9 @@ class DarkSeer:
         return list(images[..., 0].float().mean((1, 2)))
 
 
-def player(form: str = "cosine", sha256: str = "a") -> Player:
-    bases = [schedules.build(form, steps) for steps in (2, 3)]
-    return Player(sha256 * 64, Learner(), SchedulePolicy(PolicyConfig(), bases))
+def player(form: str = "cosine", sha256: str = "a", body: str = "table") -> Player:
+    bases, model = [schedules.build(form, steps) for steps in (2, 3)], Learner()
+    return Player(sha256 * 64, model, SchedulePolicy(PolicyConfig(body=body, width=8), bases, model.features))
 
 
 def bench(*steps: int) -> Bench:
@@ -76,3 +76,11 @@ def test_each_plays_its_own_mean_schedule_and_only_another_model_diverges():
         other.model.own.add_(torch.randn(other.model.own.shape))
     told, _ = bench(2, 3).table(other, champion)
     assert np.mean(told.scores["kl"]) > 0.01
+
+
+def test_a_policy_that_reads_the_state_plays_another_schedule_for_each_prompt():
+    own = player(body="state")
+    torch.nn.init.normal_(own.policy.body.layers[-1].weight, generator=torch.Generator().manual_seed(0))
+    told, _ = bench(3).table(own, own)
+    first = {tuple(np.round(table[0], 4)) for table in told.schedules[3]}
+    assert len(first) == len(ENTRIES), "the first step sees the prompt alone, not the seed"

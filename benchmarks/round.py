@@ -24,7 +24,7 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 from benchmarks.decode import PROMPTS, compared, seconds, show, show_machine
 from cogrpo import schedules, training
 from cogrpo.config import CONFIGS, load_config
-from cogrpo.device import DTYPES, probe
+from cogrpo.device import DTYPES, matmul_gflops, probe
 from cogrpo.grpo import ObjectiveConfig, model_loss
 from cogrpo.models.base import MaskedImageModel
 from cogrpo.models.emoji import WEIGHTS, EmojiModel
@@ -62,12 +62,6 @@ def rounds(made: Trainer) -> Iterator[dict[str, float]]:
         yield made.advance()
 
 
-def rate(precision: str, size: int = 512, repeats: int = 5) -> float:
-    """Operations a second in a product of the size that `device.probe` takes, at this moment."""
-    a = torch.ones(size, size, dtype=DTYPES[precision])
-    return 2 * size**3 / min(seconds(torch.matmul, a, a) for _ in range(repeats))
-
-
 class Operations(TorchDispatchMode):
     """Counts multiplications and additions, forward and backward, by torch's own formulas.
 
@@ -95,11 +89,11 @@ def whole_round(steps: int, precision: str, pairs: int) -> dict[str, object]:
     next(again)
     with Operations() as counted:
         next(again)
-    flops, phases, measured = counted.total, [], []
+    flops, dtype, phases, measured = counted.total, DTYPES[precision], [], []
     for _ in range(pairs):
-        before, metrics, after = rate(precision), next(again), rate(precision)
+        before, metrics, after = matmul_gflops(dtype), next(again), matmul_gflops(dtype)
         phases.append({name: value for name, value in metrics.items() if name.startswith(SECONDS)})
-        measured.append((sum(phases[-1].values()), 2 * flops / (before + after)))
+        measured.append((sum(phases[-1].values()), 2 * flops / 1e9 / (before + after)))
     medians = {name: float(np.median([each[name] for each in phases])) for name in phases[0]}
     return {
         "seconds": {name.removeprefix(SECONDS): round(value, 3) for name, value in medians.items()},

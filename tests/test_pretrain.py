@@ -11,18 +11,9 @@ import torch
 
 from cogrpo.config import CONFIGS, load_config
 from cogrpo.emoji.pretrain import detector, resume, tokenizer
-from cogrpo.emoji.pretrain.model import (
-    PretrainConfig,
-    Run,
-    advance,
-    draw_batch,
-    draw_hidden,
-    entropy_of,
-    hide,
-    naming_loss,
-    rate_share,
-    tokens_of,
-)
+from cogrpo.emoji.pretrain.batch import draw_batch, draw_hidden, hide, tokens_of
+from cogrpo.emoji.pretrain.model import Run, advance, entropy_of, naming_loss, rate_share
+from cogrpo.emoji.pretrain.model_config import PretrainConfig
 from cogrpo.emoji.pretrain.posterior import posterior
 from cogrpo.emoji.scene import ObjectSpec, Placed, Relation, Scene, Spec, layouts_of, place, regions_of
 from cogrpo.emoji.transformer import NAMED

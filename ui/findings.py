@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from cogrpo.emoji.scene import BACKGROUND_NAMES, ObjectSpec, Spec
-from cogrpo.emoji.verifier import STRAY_LIMIT, Detection, Verdict
-from cogrpo.emoji.vocabulary import CLASSES, EmojiClass
+from cogrpo.emoji.scene import BACKGROUND_NAMES, ObjectSpec, Placed, Spec
+from cogrpo.emoji.verifier import STRAY_LIMIT, Detection, Verdict, share_out
+from cogrpo.emoji.vocabulary import CLASSES
 from cogrpo.emoji.wording import PHRASE_OF, definite, name, with_article
 
 _COUNTS = ("none", "one", "two", "three")
@@ -18,13 +18,13 @@ def failed(spec: Spec, detection: Detection, verdict: Verdict) -> list[str]:
 
     verdict: the verifier's, whose clauses begin with the groups and the number of objects; the relations follow.
     """
-    groups, rest = _share_out(spec, [CLASSES[item.cls] for item in detection.objects])
-    whole = [len(exact) == group.count for group, (exact, _) in zip(spec.objects, groups, strict=True)]
-    told = [_group(spec.objects[n], groups[n]) for n, complete in enumerate(whole) if not complete]
-    asked = {emoji for group in spec.objects for emoji in group.classes}
-    if more := [emoji for emoji in rest if emoji.index in asked]:
+    groups, near, rest = share_out(spec, detection.objects)
+    whole = [len(own) == group.count for group, own in zip(spec.objects, groups, strict=True)]
+    told = [_group(spec.objects[n], groups[n], near[n]) for n, complete in enumerate(whole) if not complete]
+    asked = {index for group in spec.objects for index in group.classes}
+    if more := [item for item in rest if item.cls in asked]:
         told.append(f"found {_listed(more)} too many")
-    if others := [emoji for emoji in rest if emoji.index not in asked]:
+    if others := [item for item in rest if item.cls not in asked]:
         told.append(f"found {_listed(others)}, not asked for")
     first = len(spec.objects) + 1
     for relation, (_, credit) in zip(spec.relations, verdict.clauses[first:], strict=False):
@@ -41,31 +41,12 @@ def failed(spec: Spec, detection: Detection, verdict: Verdict) -> list[str]:
     return told
 
 
-_Found = tuple[list[EmojiClass], list[EmojiClass]]  # just what was asked for; the same noun in another colour
+def _group(group: ObjectSpec, own: list[Placed], near: list[Placed]) -> str:
+    return f"asked for {name(group)}, found {_listed(own + near) if near else _COUNTS[len(own)]}"
 
 
-def _share_out(spec: Spec, seen: list[EmojiClass]) -> tuple[list[_Found], list[EmojiClass]]:
-    """For each group what was found of it; and what nobody asked for. As the verifier: the narrowest choose first."""
-    rest = list(seen)
-    found: list[_Found] = [([], []) for _ in spec.objects]
-    order = sorted(range(len(found)), key=lambda index: len(spec.objects[index].classes))
-    for near in (False, True):
-        for index in order:
-            group, (exact, alike) = spec.objects[index], found[index]
-            for emoji in list(rest):
-                fits = emoji.noun == group.noun if near else emoji.index in group.classes
-                if fits and len(exact) + len(alike) < group.count:
-                    (alike if near else exact).append(emoji)
-                    rest.remove(emoji)
-    return found, rest
-
-
-def _group(group: ObjectSpec, found: _Found) -> str:
-    exact, alike = found
-    return f"asked for {name(group)}, found {_listed(exact + alike) if alike else _COUNTS[len(exact)]}"
-
-
-def _listed(seen: Sequence[EmojiClass]) -> str:
+def _listed(seen: Sequence[Placed]) -> str:
     """'a red heart and two dogs'"""
-    counted = Counter((emoji.noun, emoji.colour or None) for emoji in seen)
+    kinds = (CLASSES[item.cls] for item in seen)
+    counted = Counter((emoji.noun, emoji.colour or None) for emoji in kinds)
     return " and ".join(name(ObjectSpec(noun, colour, count)) for (noun, colour), count in counted.items())

@@ -258,7 +258,7 @@ class Generations:
         """What detector A and the verifier say of a finished picture."""
         self._judge = self._judge or Judge()
         spec = parse(generation.recipe.prompt).spec
-        (detection,) = self._judge.detector.detect(torch.from_numpy(generation.image[None]))
+        (detection,) = self._judge.detect(generation.image[None])
         verdict = score(spec, detection)
         return {
             "strict": bool(verdict.strict),

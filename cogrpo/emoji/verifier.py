@@ -10,7 +10,7 @@ holds.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,8 @@ def score(spec: Spec, detection: Detection) -> Verdict:
 
 def _score(spec: Spec, seen: tuple[Placed, ...], detection: Detection, strict: bool) -> Verdict:
     clean = detection.stray <= STRAY_LIMIT
-    groups, matched = _match(spec, seen)
+    groups, near, _ = share_out(spec, seen)
+    matched = [len(own) + WRONG_COLOUR * len(other) for own, other in zip(groups, near, strict=True)]
     objects = 2 * sum(matched) / (spec.total + len(seen))
     rest = [(_said(spec, r), RELATION_WEIGHT, _held(r, spec, groups)) for r in spec.relations]
     if spec.background:
@@ -73,8 +74,11 @@ def _score(spec: Spec, seen: tuple[Placed, ...], detection: Detection, strict: b
     return Verdict(strict, soft, tuple(clauses))
 
 
-def _match(spec: Spec, seen: tuple[Placed, ...]) -> tuple[list[list[Placed]], list[float]]:
-    """For each group the objects that are just what it asks for, and its credit with the wrongly coloured."""
+def share_out(
+    spec: Spec, seen: Sequence[Placed]
+) -> tuple[list[list[Placed]], list[list[Placed]], list[Placed]]:
+    """For each group the objects that are just what it asks for; for each group those of its noun in a wrong colour, as
+    far as it lacks some; and the objects that nobody asked for."""
     rest = list(seen)
     groups: list[list[Placed]] = [[] for _ in spec.objects]
     # The groups that accept fewest classes choose first.
@@ -83,15 +87,13 @@ def _match(spec: Spec, seen: tuple[Placed, ...]) -> tuple[list[list[Placed]], li
         groups[index] = [item for item in rest if item.cls in group.classes][: group.count]
         for item in groups[index]:
             rest.remove(item)
-    credit = [float(len(items)) for items in groups]
-    for index, group in enumerate(spec.objects):
-        near = [item for item in rest if CLASSES[item.cls].noun == group.noun][
-            : group.count - len(groups[index])
-        ]
-        credit[index] += WRONG_COLOUR * len(near)
-        for item in near:
+    near: list[list[Placed]] = []
+    for group, own in zip(spec.objects, groups, strict=True):
+        alike = [item for item in rest if CLASSES[item.cls].noun == group.noun][: group.count - len(own)]
+        near.append(alike)
+        for item in alike:
             rest.remove(item)
-    return groups, credit
+    return groups, near, rest
 
 
 def _held(relation: Relation, spec: Spec, groups: list[list[Placed]]) -> float:

@@ -13,7 +13,7 @@ from cogrpo.emoji.detector import Detector
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.prompts import PromptEntry
 from cogrpo.emoji.scene import CATEGORIES, Spec
-from cogrpo.emoji.verifier import Verdict, score
+from cogrpo.emoji.verifier import Detection, Verdict, score
 from cogrpo.engine import Engine, Generation
 from cogrpo.recipe import Request
 
@@ -28,9 +28,13 @@ class Judge:
     def __init__(self) -> None:
         self.detector = Detector.load("a")
 
+    def detect(self, images: np.ndarray) -> list[Detection]:
+        """images uint8 [B, 128, 128, 3]."""
+        return self.detector.detect(torch.from_numpy(images))
+
     def score(self, images: np.ndarray, specs: Sequence[Spec]) -> list[Verdict]:
         """images uint8 [B, 128, 128, 3]."""
-        detections = self.detector.detect(torch.from_numpy(images))
+        detections = self.detect(images)
         return [score(spec, detection) for spec, detection in zip(specs, detections, strict=True)]
 
     def score_prompts(self, images: np.ndarray, prompts: Sequence[str]) -> list[Verdict]:

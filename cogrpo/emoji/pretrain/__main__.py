@@ -41,5 +41,6 @@ match asked.part:
         dual_encoder.train(config, out, folder, asked.precision)
     case "model":
         from cogrpo.emoji.pretrain import model
+        from cogrpo.emoji.pretrain.model_config import PretrainConfig
 
-        model.train(load_config(config_path, model.PretrainConfig), out, folder, asked.precision)
+        model.train(load_config(config_path, PretrainConfig), out, folder, asked.precision)

@@ -37,19 +37,23 @@ class Mixture:
     weights: np.ndarray  # [E] float64, one in all at each hidden position
 
 
+def choices(spec: Spec) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What a caption leaves open: backgrounds [b], and the classes [c] of each object, in the order of the slots."""
+    names = BACKGROUND_NAMES
+    backgrounds = range(len(names)) if spec.background is None else [names.index(spec.background)]
+    return np.array(backgrounds), [
+        np.array(group.classes) for group in spec.objects for _ in range(group.count)
+    ]
+
+
 def posterior(spec: Spec, tokens: np.ndarray, hidden: np.ndarray, table: np.ndarray) -> Mixture:
     """p(code | caption, revealed tokens) at each hidden position.
 
     tokens [64] int64, of a scene that `place` drew for `spec`; hidden [64] bool; table [9, classes, 4, 4] as of
     `code_table`. Raises ValueError where no scene of the caption holds the revealed tokens.
     """
-    names = BACKGROUND_NAMES
-    backgrounds = (
-        np.arange(len(names)) if spec.background is None else np.array([names.index(spec.background)])
-    )
+    backgrounds, classes = choices(spec)
     revealed = ~hidden
-    objects = [group for group in spec.objects for _ in range(group.count)]
-    classes = [np.array(group.classes) for group in objects]
     agrees = [_agrees(table[backgrounds][:, each], tokens, revealed) for each in classes]  # n times [b, c, K]
     corners = layouts_of(tuple(group.count for group in spec.objects), spec.relations) @ (ALONG, 1)  # [L, n]
 

@@ -142,6 +142,12 @@ def test_names_are_right_where_every_part_of_every_object_is(config, table):
     assert naming_loss(names.roll(16, 1), batch, table).item() > least + 1
 
 
+def test_a_batch_without_any_text_is_learned_from(config, table):
+    run = Run(config, CODES)
+    assert np.isfinite(advance(run, config.model_copy(update={"caption_drop": 1.0}), table, "float32"))
+    assert run.update == 1
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(config, table, tmp_path):
     whole = Run(config, CODES)
     losses = [advance(whole, config, table, "float32") for _ in range(4)]

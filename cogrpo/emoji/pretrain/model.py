@@ -38,8 +38,10 @@ def loss_of(log_p: Tensor, batch: Batch) -> Tensor:
 def naming_loss(names: Tensor, batch: Batch, table: np.ndarray) -> Tensor:
     """Mean cross-entropy of the named parts to the codes that the table holds for them, in nats.
 
-    Seen through scenes alone, which code belongs to which part of what is learned slowly.
+    Seen through scenes alone, which code belongs to which part of what is learned slowly. 0 where no text is seen.
     """
+    if batch.drop.all():
+        return names.new_zeros(())
     where, weight, parts = [], [], 0
     for row in (~batch.drop).nonzero()[:, 0].tolist():
         backgrounds, objects = choices(batch.specs[row])
@@ -53,7 +55,7 @@ def naming_loss(names: Tensor, batch: Batch, table: np.ndarray) -> Tensor:
             first += each.shape[1]
         parts += first
     chosen = names.flatten()[torch.from_numpy(np.concatenate(where))]
-    return -((chosen + RARE).log() * torch.from_numpy(np.concatenate(weight)).float()).sum() / max(parts, 1)
+    return -((chosen + RARE).log() * torch.from_numpy(np.concatenate(weight)).float()).sum() / parts
 
 
 def entropy_of(batch: Batch) -> float:

@@ -252,6 +252,14 @@ def test_a_trial_has_twenty_captions_of_which_the_first_alone_is_true(monkeypatc
         assert not any(satisfies(parse(text).spec, trial.scene) for text in trial.captions[1:])
 
 
+def test_a_caption_with_few_near_misses_makes_a_trial_too(monkeypatch):
+    few = Spec((ObjectSpec("apple", "red", 4),))  # one more colour, three apples, four other red things
+    drawn, draw = iter([few]), evaluation.sample_spec
+    monkeypatch.setattr(evaluation, "sample_spec", lambda *asked: next(drawn, None) or draw(*asked))
+    (trial,) = evaluation.trials(1, np.random.default_rng(0))
+    assert trial.spec == few and len(set(trial.captions)) == 20
+
+
 class Clairvoyant:
     """Finds the right caption of every picture whose red channel is even."""
 

@@ -6,7 +6,7 @@ A scene's tokens are looked up, not rendered: the tokenizer reads patches one by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -70,6 +70,8 @@ def draw_batch(config: PretrainConfig, table: np.ndarray, vocab_size: int, rng: 
     names, weights = list(config.categories), np.array(list(config.categories.values()))
     chosen = rng.choice(names, config.batch, p=weights / weights.sum())
     specs = [sample_spec(category, rng, "train") for category in chosen]
+    loose = rng.random(config.batch) < config.loose
+    specs = [replace(spec, relations=()) if free else spec for spec, free in zip(specs, loose, strict=True)]
     drop = rng.random(config.batch) < config.caption_drop
     return hide(config, specs, drop, table, vocab_size, rng)
 

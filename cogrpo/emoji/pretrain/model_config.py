@@ -23,5 +23,6 @@ class PretrainConfig(Config):
     mostly_hidden: float
     by_object: float
     categories: dict[str, float]
+    loose: float
     log_every: int
     save_every: int

@@ -1,6 +1,8 @@
 """Serves the studio: `python app.py`. What a Space runs.
 
-Reads GRADIO_SERVER_NAME (host), PORT (7860), STUDIO_DATA (./data), STUDIO_KEEP (2), SPACE_ID (set by a Space).
+Reads GRADIO_SERVER_NAME (host), PORT (7860), STUDIO_DATA (./data), STUDIO_KEEP (2), STUDIO_PAIR_HOURS (24), SPACE_ID
+(set by a Space), for the store DATABASE_URL and STUDIO_ARTIFACTS, and for the loop STUDIO_WORKER (embedded),
+STUDIO_ROUNDS (configs/rounds/demo.yaml) and STUDIO_ADMIN_TOKEN.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cogrpo import __version__
+from cogrpo.registry import Registry
+from ui import files
 from ui.generation import Generations
+from ui.loop import Loop
+from ui.pairs import Pairs
+from ui.records import Records
 from ui.studio import HEAD, STATIC, build
 from ui.theme import StudioTheme
 
@@ -30,7 +37,9 @@ def main() -> None:
     port = int(os.environ.get("PORT", "7860"))
     data = Path(os.environ.get("STUDIO_DATA", "data")).resolve()
     try:
-        generations = Generations(data)
+        generations = Generations(Records.open(data), Registry(data))
+        pairs = Pairs(generations.engine, generations.records)
+        loop = Loop(generations, data)
     except ValueError as error:  # a setting that cannot be used
         raise SystemExit(str(error)) from None
 
@@ -40,18 +49,21 @@ def main() -> None:
 
     routes = [
         Mount("/studio", StaticFiles(directory=STATIC)),
-        Mount("/files", StaticFiles(directory=generations.folder)),
+        *files.routes(generations.records),
         Route("/healthz", healthz),
     ]
-    studio = build(generations)
+    studio = build(generations, pairs, loop)
     studio.launch(
         server_name=host, server_port=port, theme=StudioTheme(), head=HEAD, mcp_server=True, ssr_mode=False,
-        app_kwargs={"routes": routes}, allowed_paths=[str(generations.folder)], footer_links=[], quiet=True,
-        prevent_thread_lock=True, share=False,
+        app_kwargs={"routes": routes}, footer_links=[], quiet=True, prevent_thread_lock=True, share=False,
     )  # fmt: skip
     print(f"Co-GRPO Studio is ready: http://{host}:{port}", flush=True)
     threading.Thread(target=generations.warm, daemon=True).start()
-    studio.block_thread()
+    loop.start()
+    try:
+        studio.block_thread()
+    finally:
+        loop.stop()
 
 
 if __name__ == "__main__":

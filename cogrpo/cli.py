@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cogrpo import cli_training, schedules
+from cogrpo import cli_training, models, schedules
 from cogrpo.device import PrecisionError
 from cogrpo.engine import Engine, Generation
 from cogrpo.noise import MOST_SEED
 from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, whole, write_png
-from cogrpo.registry import SHIPPED, CheckpointError
+from cogrpo.registry import CheckpointError
 from cogrpo.schedule import Schedule, ScheduleError
 from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
 
@@ -170,7 +170,7 @@ def _results(
 
 def _judge(model: str) -> object:
     """The verifier of a model's world, or None where there is none."""
-    if model != "emoji":
+    if not models.adapter(model).verified:
         return None
     from cogrpo.evaluation.emoji import Judge
 
@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", parents=[shared], help="score a suite of prompts")
     command.add_argument("suite", choices=["emoji"], metavar="SUITE", help="emoji")
-    command.add_argument("--model", default="emoji", choices=list(SHIPPED))
+    command.add_argument("--model", default="emoji", choices=models.available())
     command.add_argument("--split", default="test", help="train, validation or test")
     command.add_argument("--seeds", default="1", help="pictures a prompt, with seeds from 0")
     command.add_argument("--limit", help="only the first prompts of the split")

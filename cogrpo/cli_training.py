@@ -8,39 +8,30 @@ import resource
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from cogrpo import candidate, checkpoint, schedules, training
+from cogrpo import candidate, checkpoint, training
 from cogrpo.checkpoint import CheckpointFileError
 from cogrpo.config import ConfigError, load_config, validated
-from cogrpo.device import probe
 from cogrpo.emoji import prompts
-from cogrpo.emoji.detector import Detector
 from cogrpo.emoji.prompts import PromptListError
-from cogrpo.evaluation.score_table import Bench, Player
-from cogrpo.gate import DEFAULT, GateConfig, GateError, verdict
-from cogrpo.gate_page import PicturePair, page
-from cogrpo.policy import PolicyConfig, SchedulePolicy
+from cogrpo.gate import DEFAULT, GateConfig, GateError
+from cogrpo.gate_run import Gate, spread
 from cogrpo.recipe import whole
-from cogrpo.registry import Checkpoint, Registry
+from cogrpo.registry import Registry
 from cogrpo.rewards.base import RewardError
 from cogrpo.rewards.cache import ScoreCache
-from cogrpo.rewards.mixer import Mixer
-from cogrpo.trace import write_atomically
 from cogrpo.trainer import TrainingError
 from cogrpo.training import MOST_SEEDS, RunConfig
 
 REFUSED = (CheckpointFileError, ConfigError, GateError, PromptListError, RewardError, TrainingError)
-SHOWN = 24  # pairs of pictures on the gate's page
 SPLITS = ("validation", "test")  # prompts that a gate may ask
-FIRST_SEED = MOST_SEEDS  # of the gate's pictures: none of those by which a run chose its checkpoint
 
 
 def train(asked: argparse.Namespace) -> int:
     config = _configured(asked)
-    _check_device(asked.device)
+    check_device(asked.device)
     if asked.dry_run:
         print(json.dumps(_dry_run(config)))
         return 0
@@ -59,39 +50,20 @@ def train(asked: argparse.Namespace) -> int:
 
 def gate(asked: argparse.Namespace) -> int:
     config, facts = load_config(asked.config, GateConfig), candidate.load(asked.candidate).facts
-    told = validated(facts.get("config"), RunConfig, f"{asked.candidate}/{candidate.FACTS}").trainer
+    told = validated(facts.get("config"), RunConfig, f"{asked.candidate}/{candidate.FACTS}")
     if asked.split not in SPLITS:
         raise GateError(f"split: {asked.split!r} is not allowed; allowed are {' and '.join(SPLITS)}.")
     entries = prompts.load(asked.split)
     if asked.limit is not None:
-        entries = _spread(entries, whole("limit", asked.limit, config.least_prompts, len(entries)))
+        entries = spread(entries, whole("limit", asked.limit, config.least_prompts, len(entries)))
     # One picture a prompt says nothing about collapse.
-    seeds = range(FIRST_SEED, FIRST_SEED + whole("seeds", asked.seeds, 2, MOST_SEEDS))
+    seeds = whole("seeds", asked.seeds, 2, MOST_SEEDS)
     registry = Registry()
     against = Path(asked.against)
     champion = registry.at(against) if against.is_dir() else registry.resolve(asked.against)
-    players = {
-        "champion": _player(registry, champion, told.steps),
-        "candidate": _player(registry, registry.at(asked.candidate), told.steps),
-    }
-    mixer = Mixer.load(told.rewards, ScoreCache(None))
-    bench = Bench(mixer, Detector.load("b"), entries, seeds, told.steps, told.block_rows)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    tables, pictures = {}, {}
-    for name, player in players.items():
-        tables[name], pictures[name] = bench.table(player, players["champion"])
-        write_atomically(asked.out / f"{name}.json", tables[name].model_dump_json().encode())
-    result = verdict(tables["candidate"], tables["champion"], config)
-    write_atomically(asked.out / "verdict.json", result.model_dump_json(indent=1).encode())
-    shown = np.random.default_rng(0).permutation(len(entries))[:SHOWN]
-    draw = tables["champion"].draws[0]
-    pairs = [
-        PicturePair(
-            entries[i].prompt, draw.seed, draw.steps, pictures["champion"][i, 0], pictures["candidate"][i, 0]
-        )
-        for i in shown
-    ]
-    write_atomically(asked.out / "report.html", page(result, pairs).encode())
+    mixer = training.mixer_of(told, registry, ScoreCache(None))
+    bench = Gate(config, entries, seeds, mixer, told.trainer)
+    result = bench.judge(registry, registry.at(asked.candidate), champion, asked.out).verdict
     for check in result.checks:
         at = "all" if check.steps is None else check.steps
         span = f"{check.difference:+.4f} [{check.low:+.4f}, {check.high:+.4f}]"
@@ -130,7 +102,7 @@ def _dry_run(config: RunConfig) -> dict[str, object]:
     return {"peak_mib": round(peak), "seconds": seconds, "hours": round(told["hours"], 2)}
 
 
-def _check_device(asked: str) -> None:
+def check_device(asked: str) -> None:
     """Raises TrainingError where the embedded model, the only one so far, cannot train on a device."""
     kind, _, number = asked.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
@@ -141,22 +113,6 @@ def _check_device(asked: str) -> None:
             "the embedded model trains on the CPU alone so far" if here else "torch finds no such device here"
         )
         raise TrainingError(f"device: {asked!r} is not allowed: {why}; allowed are auto and cpu.")
-
-
-def _player(registry: Registry, weights: Checkpoint, steps: tuple[int, ...]) -> Player:
-    """Weights and the schedule policy that they were trained with; loose weights play their `auto` schedule."""
-    told = registry.trained(weights)
-    if told is None:
-        bases = [schedules.resolve(schedules.AUTO, count, weights.model) for count in steps]
-        policy = SchedulePolicy(PolicyConfig(), bases)
-    else:
-        policy = told.policy
-    return Player(weights.sha256, registry.load(weights, probe().name), policy)
-
-
-def _spread(entries: list, limit: int) -> list:
-    """`limit` prompts, evenly over the list, and so over its categories."""
-    return [entries[index] for index in np.linspace(0, len(entries) - 1, limit).round().astype(int)]
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

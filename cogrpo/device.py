@@ -1,4 +1,4 @@
-"""Precision and threads: probed once at start, and recorded in every recipe."""
+"""Device, precision and threads: probed once at start, and recorded in every recipe."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ def probe() -> Precision:
     reason = f"set by {SETTING}" if asked else f"the processor has {'' if native else 'no '}bfloat16 products"
     rates = {name: matmul_gflops(dtype) for name, dtype in DTYPES.items()}
     return Precision(name, reason, torch.get_num_threads(), rates)
+
+
+def accelerator() -> torch.device:
+    """Where a network of the hub runs: the first GPU, else the processor. The embedded model stays on the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision_of_accelerator(probed: str) -> str:
+    """bfloat16 on a GPU that multiplies it itself, else float32; on the processor what was `probed`. The setting
+    COGRPO_PRECISION stands above both."""
+    if accelerator().type == "cpu" or os.environ.get(SETTING):
+        return probed
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
 
 
 def hardware_bfloat16() -> bool:

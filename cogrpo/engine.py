@@ -6,7 +6,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cogrpo import schedules
+from cogrpo import models, schedules
 from cogrpo.decode import BLOCK_ROWS, SAMPLER_VERSION, Step, decode
 from cogrpo.device import probe
 from cogrpo.exploration import MeanActor
@@ -64,8 +65,12 @@ class Engine:
     ) -> None:
         self.registry = Registry() if registry is None else registry
         self.precision = probe().name if precision is None else precision
+        self._asked = precision
         self.device = torch.get_default_device().type  # where weights lie once they are loaded
         self.block_rows = block_rows
+        self.busy: Callable[[], AbstractContextManager[object]] = (
+            nullcontext  # entered while something is decoded
+        )
         self._models: OrderedDict[tuple[str, str, str], MaskedImageModel] = OrderedDict()
         self._network = threading.Lock()
         self._loading = threading.Lock()
@@ -99,7 +104,7 @@ class Engine:
             checkpoint_sha256=checkpoint.sha256,
             sampler_version=SAMPLER_VERSION,
             block_rows=self.block_rows,
-            precision=self.precision,
+            precision=self._precision(checkpoint.model),
             torch=torch.__version__,
             unknown=unknown,
         )
@@ -124,9 +129,10 @@ class Engine:
             acts = not recipe.schedule_table
             key = (recipe.model, recipe.checkpoint_sha256, recipe.precision, recipe.block_rows, acts)
             groups.setdefault(key, []).append(row)
-        runs = [_Run(self, rows, [recipes[row] for row in rows], cancel) for rows in groups.values()]
-        for updates in zip_longest(*runs):
-            yield from (update for update in updates if update is not None)
+        with self.busy():
+            runs = [_Run(self, rows, [recipes[row] for row in rows], cancel) for rows in groups.values()]
+            for updates in zip_longest(*runs):
+                yield from (update for update in updates if update is not None)
         if cancel is None or not cancel.is_set():
             finished = [generation for run in runs for generation in run.generations()]
             yield from sorted(finished, key=lambda generation: generation.row)
@@ -162,6 +168,9 @@ class Engine:
         told = self.registry.trained(self.registry.recall(recipes[0]))
         guidance = [None if recipe.guidance == AUTO else recipe.guidance for recipe in recipes]
         return MeanActor(told.policy, [recipe.steps for recipe in recipes], guidance)
+
+    def _precision(self, model: str) -> str:
+        return self._asked or models.adapter(model).precision(self.precision)
 
     def _schedule(self, request: Request, checkpoint: Checkpoint, policy: SchedulePolicy | None) -> Schedule:
         if isinstance(request.schedule, Schedule):

@@ -3,17 +3,21 @@
 Candidate and champion decode the same prompts with the same seeds, each under its own mean schedule. What is compared
 is the difference within a prompt, and the interval is a bootstrap over prompts: pictures of one prompt are no
 independent evidence. Shapes: P prompts, R draws a prompt, K numbers of steps.
+
+A guard that moved in the direction which held-out votes prefer stops a promotion as any other does, but not for good:
+where nothing else speaks against the candidate, a person decides (`Verdict.held`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, model_validator
 
 from cogrpo.config import CONFIGS, Config
+from cogrpo.people import GateVote, HackMeter, People, PeopleConfig, Taste, hack_meter, people
 from cogrpo.schedule import COLUMNS, Schedule, ScheduleError
 
 DEFAULT = CONFIGS / "gate.yaml"
@@ -117,6 +121,7 @@ class GateConfig(Config):
     rewards: Rule  # each reward of the mix, over all numbers of steps together
     rewards_at_each_steps: Rule
     measures: dict[str, Rule]  # at each number of steps
+    people: PeopleConfig = PeopleConfig()
 
 
 class Check(Config):
@@ -129,6 +134,7 @@ class Check(Config):
     high: float
     rule: Rule
     outcome: Outcome
+    asked: bool = False  # did not pass, but only because it moved where held-out votes want it
 
 
 class Sanity(Config):
@@ -148,21 +154,42 @@ class Verdict(Config):
     confidence: float
     checks: tuple[Check, ...]
     schedules: tuple[Sanity, ...]
+    people: People | None = None  # None where nobody was asked
+    hack_meter: HackMeter | None = None
+    tastes: tuple[Taste, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether all that speaks against the candidate is what people asked for, so that a person must decide."""
+        against = [check for check in self.checks if check.outcome != "pass"]
+        others = (
+            self.passed or _refuses(self.people) or any(look.outcome != "pass" for look in self.schedules)
+        )
+        return not others and all(check.asked for check in against)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it did not pass, one sentence each."""
         checks = (
             f"{check.name}{_at(check.steps)}: {check.rule}, but the difference is {check.difference:+.4f} "
-            f"[{check.low:+.4f}, {check.high:+.4f}] ({check.outcome})."
+            f"[{check.low:+.4f}, {check.high:+.4f}] ({check.outcome}{'; people asked for this' * check.asked})."
             for check in self.checks
             if check.outcome != "pass"
         )
-        return (*checks, *(look.told for look in self.schedules if look.outcome != "pass"))
+        asked = (str(self.people),) if _refuses(self.people) else ()
+        return (*checks, *asked, *(look.told for look in self.schedules if look.outcome != "pass"))
 
 
-def verdict(candidate: ScoreTable, champion: ScoreTable, config: GateConfig) -> Verdict:
+def verdict(
+    candidate: ScoreTable,
+    champion: ScoreTable,
+    config: GateConfig,
+    votes: Sequence[GateVote] = (),
+    tastes: Sequence[Taste] = (),
+) -> Verdict:
     """Judge a candidate. Every check must pass; one that is unclear does not.
+
+    votes: of people who saw both, blind; tastes: of held-out votes, in measures that have a rule.
 
     Raises GateError where the tables are not paired, are too small, or lack a measure that has a rule.
     """
@@ -172,10 +199,13 @@ def verdict(candidate: ScoreTable, champion: ScoreTable, config: GateConfig) -> 
     if len(steps) > 1:
         asked += [(name, T, config.rewards_at_each_steps) for name in candidate.rewards for T in steps]
     asked += [(name, T, rule) for name, rule in config.measures.items() for T in steps]
-    checks = tuple(_check(*each, candidate, champion, config) for each in asked)
+    wanted = {each.measure: each.direction for each in tastes}
+    checks = tuple(_asked(_check(*each, candidate, champion, config), wanted) for each in asked)
     looks = tuple(_sanity(T, candidate.schedules[T]) for T in steps)
+    row = people(votes, config.confidence, config.people)
+    changes = np.mean([_standardised(name, candidate, champion) for name in candidate.rewards], axis=0)
     return Verdict(
-        passed=all(each.outcome == "pass" for each in (*checks, *looks)),
+        passed=all(each.outcome == "pass" for each in (*checks, *looks)) and not _refuses(row),
         candidate=candidate.checkpoint,
         champion=champion.checkpoint,
         prompts=len(candidate.prompts),
@@ -183,6 +213,9 @@ def verdict(candidate: ScoreTable, champion: ScoreTable, config: GateConfig) -> 
         confidence=config.confidence,
         checks=checks,
         schedules=looks,
+        people=row,
+        hack_meter=hack_meter(changes, votes, config.confidence, config.resamples, config.seed),
+        tastes=tuple(tastes),
     )
 
 
@@ -209,6 +242,25 @@ def _check(
         name=name, steps=steps, champion=old.mean(), candidate=new.mean(), difference=(new - old).mean(),
         low=low, high=high, rule=rule, outcome=rule.judge(low, high),
     )  # fmt: skip
+
+
+def _asked(check: Check, wanted: Mapping[str, int]) -> Check:
+    """Marks a guard that left its rule on the one side to which held-out votes lean, and surely not on the other."""
+    rule, direction = check.rule, wanted.get(check.name, 0)
+    other, limit = (check.low, rule.may_fall) if direction > 0 else (-check.high, rule.may_rise)
+    alone = rule.must_rise is None and (limit is None or other >= -limit)
+    moved = direction * check.difference > 0
+    return check.model_copy(update={"asked": check.outcome != "pass" and moved and alone})
+
+
+def _refuses(row: People | None) -> bool:
+    return row is not None and row.refuses
+
+
+def _standardised(name: str, candidate: ScoreTable, champion: ScoreTable) -> np.ndarray:
+    """The change of a reward for each prompt [P], in standard deviations of the champion's pictures."""
+    spread = np.std(champion.scores[name])
+    return (candidate.by_prompt(name, None) - champion.by_prompt(name, None)) / max(spread, 1e-9)
 
 
 def _check_paired(candidate: ScoreTable, champion: ScoreTable, config: GateConfig) -> None:

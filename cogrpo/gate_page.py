@@ -45,7 +45,7 @@ def page(verdict: Verdict, pictures: Sequence[PicturePair] = ()) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["bar"] = bar
-    environment.filters["png"] = png
+    environment.filters["address"] = address
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(verdict=verdict, pictures=pictures, width=WIDTH)
 
@@ -62,8 +62,13 @@ def bar(check: Check) -> Bar:
     return Bar(place(check.low), place(check.high), place(check.difference), tuple(map(place, told)))
 
 
-def png(image: np.ndarray) -> str:
-    """A picture as a data address."""
+def png(image: np.ndarray) -> bytes:
+    """A picture uint8 [H, W, 3] as a file, always the same bytes."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def address(image: np.ndarray) -> str:
+    """A picture as a data address."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()

@@ -10,6 +10,7 @@ from cogrpo.config import Config
 from cogrpo.grpo import ObjectiveConfig
 from cogrpo.policy import PolicyConfig
 from cogrpo.rewards import Weights
+from cogrpo.rewards.base import Placement
 from cogrpo.schedule import MOST_STEPS
 
 Arm = Literal["co", "joint", "model", "schedule"]
@@ -58,6 +59,7 @@ class TrainerConfig(Config):
     prompts_per_round: Count = 16
     group: Annotated[int, Field(ge=2)] = 8
     rewards: Weights
+    reward_placement: Placement = Placement()
     spread_floor: Positive = 0.05  # least standard deviation by which a reward's advantage is divided
     least_spread: Annotated[float, Field(ge=0)] = (
         0.02  # a reward that spreads less within a group says nothing

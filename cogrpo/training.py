@@ -24,6 +24,7 @@ from cogrpo.emoji import prompts as emoji_prompts
 from cogrpo.exploration import STILL
 from cogrpo.policy import SchedulePolicy
 from cogrpo.registry import Registry, own_policy
+from cogrpo.rewards import preference
 from cogrpo.rewards.cache import ScoreCache
 from cogrpo.rewards.mixer import Mixer
 from cogrpo.rollout import roll_out
@@ -50,6 +51,7 @@ class RunConfig(Config):
     checkpoint: str = "baseline"  # the weights to start from, and the reference of the KL penalty
     # From which the policy starts: a form, a table file, or `learned`, the mean schedule of a candidate.
     schedule: str = "cosine"
+    preference: str = ""  # the folder of a fitted preference reward, in the data folder
     prompts: str = "train"  # a split of the embedded prompts, or a .jsonl file in their format
     categories: tuple[str, ...] = ()  # () means all
     rounds: Count
@@ -77,8 +79,14 @@ def build(config: RunConfig, cache: Path | None = None) -> Trainer:
     # The seed decides the first weights of a `state` policy, too.
     torch.manual_seed(config.seed)
     policy = SchedulePolicy(config.trainer.policy, bases, features=model.features)
-    mixer = Mixer.load(config.trainer.rewards, ScoreCache(cache))
+    mixer = mixer_of(config, registry, ScoreCache(cache))
     return Trainer(config.trainer, model, policy, mixer, prompts, config.seed, config.rounds, weights.sha256)
+
+
+def mixer_of(config: RunConfig, registry: Registry, cache: ScoreCache) -> Mixer:
+    """The rewards of a run. Raises RewardError."""
+    fitted = preference.read(registry.data / config.preference) if config.preference else None
+    return Mixer.load(config.trainer.rewards, cache, fitted, config.trainer.reward_placement)
 
 
 def run(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
@@ -243,12 +251,13 @@ def _forget_after(path: Path, round: int) -> int:
     if not path.exists():
         return 0
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if _round_of(line) <= round]
+    kept = [line for line in lines if round_of(line) <= round]
     write_atomically(path, "".join(line + "\n" for line in kept).encode())
-    return int(_round_of(kept[-1])) if kept else 0
+    return int(round_of(kept[-1])) if kept else 0
 
 
-def _round_of(line: str) -> float:
+def round_of(line: str) -> float:
+    """The round that a line of `metrics.jsonl` tells of; infinity where a kill cut the line off."""
     try:
         return json.loads(line)["round"]
     except (ValueError, KeyError, TypeError):

@@ -1,1 +1,1 @@
-"""The store: knows nothing of gradio or torch. Empty until votes are collected."""
+"""The store: knows nothing of gradio or torch. docs/store.md says what it keeps and how."""

@@ -26,6 +26,11 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 TIMEOUT = 60_000  # ms; generous, for machines that do other things too
+# Settings of this machine that no test wants.
+OWN = (
+    "GRADIO_ANALYTICS_ENABLED", "GRADIO_SERVER_NAME", "SPACE_ID", "STUDIO_KEEP", "STUDIO_PAIR_HOURS", "DATABASE_URL",
+    "STUDIO_ARTIFACTS",
+)  # fmt: skip
 HELD_STEPS = 9  # decodes of so many steps are held, where any are
 
 # Notes the time of every change of the step on screen, from before the viewer is there.
@@ -69,10 +74,10 @@ def free_port() -> int:
 class App:
     """`python app.py` with a data folder of its own; `held`: decodes of HELD_STEPS steps wait for `release`.
 
-    As a context manager it is ended in any case.
+    more: settings. As a context manager it is ended in any case.
     """
 
-    def __init__(self, folder: Path, held: bool = False) -> None:
+    def __init__(self, folder: Path, held: bool = False, **more: str) -> None:
         self.script = "tests/held_app.py" if held else "app.py"
         (folder / "sitecustomize.py").write_text(WITNESS)
         self.witness = folder / "addresses"
@@ -81,14 +86,15 @@ class App:
             "PORT": str(free_port()),
             "STUDIO_DATA": str(folder / "data"),
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+            "STUDIO_WORKER": "off",
+            **more,
         }
-        self.environment = {**os.environ, **settings, "WITNESS": str(self.witness)}
+        inherited = {name: value for name, value in os.environ.items() if name not in OWN}
+        self.environment = {**inherited, **settings, "WITNESS": str(self.witness)}
         if held:
             self.hold = folder / "hold"
             os.mkfifo(self.hold)
             self.environment |= {"HOLD": str(self.hold), "HELD_STEPS": str(HELD_STEPS)}
-        for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_SERVER_NAME", "SPACE_ID", "STUDIO_KEEP"):
-            self.environment.pop(name, None)
         self.start()
 
     def start(self) -> None:

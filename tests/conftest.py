@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from browser import App, chromium
+from database import new_store, postgresql, store  # noqa: F401
 from playwright.sync_api import Browser
 
 # Node ids that may be skipped in CI, each with its reason.

@@ -181,7 +181,7 @@ def test_training_goes_on_from_a_candidate_and_its_learned_schedule(ask, served,
     monkeypatch.undo()
     monkeypatch.setenv("STUDIO_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(Registry, "load", lambda self, checkpoint, precision: Learner())
-    monkeypatch.setattr(training.Mixer, "load", lambda weights, cache: Mixer([Bright()], weights, cache))
+    monkeypatch.setattr(training.Mixer, "load", lambda weights, cache, *_: Mixer([Bright()], weights, cache))
     first = candidate.load(data / "run" / training.CHOSEN)
     for name in (sha256, str(first.weights.parent)):
         told = {**CONFIG, "checkpoint": name, "schedule": "learned"}
@@ -198,7 +198,7 @@ def judged(ask, served, tmp_path, monkeypatch):
     ask(CONFIG, out="new")
     sha256 = ask(CONFIG, "--arm", "schedule", out="data/checkpoints/old")[1][-1]["sha256"]
     (tmp_path / "data" / "aliases.json").write_text(json.dumps({"emoji": {"champion": sha256}}))
-    monkeypatch.setattr(cli_training.Mixer, "load", lambda weights, cache: Mixer([Bright()], weights, cache))
+    monkeypatch.setattr(Mixer, "load", lambda weights, cache, *_: Mixer([Bright()], weights, cache))
     monkeypatch.setattr(Detector, "load", lambda which: SimpleNamespace(detect=list))
     monkeypatch.setattr(
         score_table, "score", lambda spec, found: SimpleNamespace(strict=bool(found.float().mean() > 90))

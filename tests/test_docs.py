@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from cogrpo import schedules
+from db.models import Base
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SOURCES = "\n".join(
-    path.read_text(encoding="utf-8") for part in ("cogrpo", "ui") for path in (ROOT / part).rglob("*.py")
+    path.read_text(encoding="utf-8")
+    for part in ("cogrpo", "db", "ui")
+    for path in (ROOT / part).rglob("*.py")
 ) + (ROOT / "app.py").read_text(encoding="utf-8")
 
 
@@ -41,6 +44,22 @@ def test_every_subcommand_is_documented_and_exists():
         [sys.executable, "-m", "cogrpo", "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert documented == set(re.findall(r"^    ([a-z]+) ", told.stdout, re.M))
+
+
+def test_every_command_of_the_store_is_documented_and_exists():
+    page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `python -m db ([a-z]+)", page, re.M))
+    told = subprocess.run([sys.executable, "-m", "db", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert documented == set(re.findall(r"^    ([a-z]+) ", told.stdout, re.M))
+
+
+def test_every_table_of_the_store_is_documented_and_exists():
+    page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
+    rows = re.search(r"## Tables\n(.*?)\n## ", page, re.S)[1].splitlines()
+    named = {
+        name for row in rows if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert named == {*Base.metadata.tables, "alembic_version"}
 
 
 def test_every_module_command_exists():

@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mock_model import MockRegistry
+from sqlalchemy import select
 
 from cogrpo.engine import Generation
 from cogrpo.recipe import Request, read_png, write_png
+from db.models import Generation as Row
+from db.session import Store
 from ui import notices, table_text
 from ui.generation import Generations, Refused, Settings
+from ui.records import Records
 
 TABLE = [[0.8, 1.5, 4, 2], [0.3, 1, 2, 3], [0, 0.7, 0, 5]]
 
 
 @pytest.fixture
 def generations(tmp_path: Path) -> Generations:
-    return Generations(tmp_path, MockRegistry(tmp_path), limit=10**6)
+    return Generations(Records(None, "nothing is kept here"), MockRegistry(tmp_path))
 
 
 def painted(generations: Generations, request: Request) -> Generation:
@@ -105,14 +109,42 @@ def test_the_page_says_that_the_numbers_of_the_file_will_be_used(generations: Ge
     assert "rows" not in notices.recipe_table(told, "kept.png")
 
 
-def test_files_of_a_decode_are_kept_and_tidied(generations: Generations, monkeypatch) -> None:
-    calls = []
-    monkeypatch.setattr(generations.retention, "tidy", lambda: calls.append(1))
+def test_files_for_a_program_last_until_it_has_taken_them(generations: Generations) -> None:
     form = Settings("a dog", 0, 3, "cosine", "", "champion")
-    *_, (image, trace, recipe) = generations.files(form, threading.Event())
-    assert calls == [1]
-    assert read_png(Path(image).read_bytes())[1].model_dump(mode="json") == recipe
-    assert generations.read_recipe(Path(trace)) == recipe
+    for image, trace, recipe in generations.files(form, threading.Event()):
+        if image is not None:
+            assert read_png(Path(image).read_bytes())[1].model_dump(mode="json") == recipe
+            assert generations.read_recipe(Path(trace)) == recipe
+    assert not Path(image).exists() and not Path(trace).exists()
+
+
+def test_what_is_painted_for_page_and_program_is_recorded(store: Store, tmp_path: Path) -> None:
+    generations = Generations(Records(store), MockRegistry(tmp_path))
+    form = Settings("a dog", 0, 3, "cosine", "", "champion")
+    generations.verdict = lambda generation: {"strict": True, "soft": 0.75, "clauses": [], "failed": []}
+    *_, close = generations.stream(form, threading.Event(), "ab" * 16)
+    list(generations.files(form, threading.Event()))
+    assert (
+        set(close["files"]) == {"image", "trace", "shared", "gif"}
+        and close["image"] == close["files"]["image"]
+    )
+    with store.read() as session:
+        page, api = session.scalars(select(Row).order_by(Row.id)).all()
+    assert (page.id, page.source, page.scores, page.voter_id) == (
+        close["generation"],
+        "page",
+        {"verifier": 0.75},
+        1,
+    )
+    assert (api.source, api.voter_id) == ("api", None)
+    assert page.recipe == api.recipe and page.trace_sha256 == api.trace_sha256
+
+
+def test_where_nothing_is_kept_the_picture_comes_all_the_same(generations: Generations) -> None:
+    generations.verdict = lambda generation: {"strict": True, "soft": 1.0, "clauses": [], "failed": []}
+    *_, close = generations.stream(Settings("a dog", 0, 3, "cosine", "", "champion"), threading.Event())
+    assert (close["files"], close["generation"]) == ({}, None)
+    assert "Not kept" in notices.unkept(generations.records.problem)
 
 
 def test_what_is_told_of_the_engine_is_the_engines(generations: Generations) -> None:

@@ -207,6 +207,31 @@ def test_a_champion_that_comes_with_the_program_is_champion_until_another_is(reg
     assert (registry.resolve("champion").sha256, registry.resolve("champion").name) == (sha256, "champion")
 
 
+def damage(folder) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes() + b"!")
+
+
+def test_a_champion_that_is_damaged_or_missing_gives_way_to_the_one_before_it(registry):
+    places = {form: registry.data / "checkpoints" / form for form in ("linear", "cosine")}
+    new, old = (hand_over(place, form) for form, place in places.items())
+    promote(registry, champion=new, previous=old)
+    found = registry.resolve("champion")
+    assert (found.sha256, registry.problem()) == (new, None)
+    damage(places["linear"])
+    for asked in ("champion", "emoji:champion"):
+        found = registry.resolve(asked)
+        assert (found.sha256, found.name, found.asked) == (old, "previous", "champion")
+    said = registry.problem()
+    assert said.startswith("The champion cannot be served, previous is instead") and "is damaged" in said
+    damage(places["cosine"])
+    assert registry.resolve("champion").sha256 == HASH[BASE] and "baseline is instead" in registry.problem()
+    hand_over(places["linear"], "linear")
+    assert (registry.resolve("champion").sha256, registry.problem()) == (new, None), "it was brought back"
+    promote(registry, champion="1" * 64)
+    assert registry.resolve("champion").name == "baseline" and "no weights here have" in registry.problem()
+
+
 def recipe_of(sha256: str, checkpoint: str) -> Recipe:
     return Recipe(
         prompt="a dog", seed=0, steps=1, schedule="cosine", schedule_table=[(0, 1, 0, 1)], interpolated=False,

@@ -129,7 +129,10 @@ def test_an_interrupt_is_no_failure_of_the_reward():
         ("verifier: .nan", "rewards.verifier: input should be a finite number"),
         ("{verifier: 0, dual_encoder: 0}", "every weight is 0"),
         ("{}", "every weight is 0"),
-        ("verifyer: 1", "'verifyer' is unknown; allowed are dual_encoder, verifier"),
+        (
+            "verifyer: 1",
+            "'verifyer' is unknown; allowed are dual_encoder, hpsv2, hpsv2_1, image_reward, preference, verifier",
+        ),
         ("cache: 1", "'cache' is unknown"),
     ],
 )
@@ -195,7 +198,9 @@ def test_a_damaged_file_of_weights_is_named(untrained):
 
 
 def test_the_rewards_are_listed_with_a_description():
-    assert set(rewards.available()) == {"verifier", "dual_encoder"}
+    assert (
+        ", ".join(rewards.available()) == "dual_encoder, hpsv2, hpsv2_1, image_reward, preference, verifier"
+    )
     assert all(description.endswith(".") for description in rewards.available().values())
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import gradio as gr
 
 from ui import notices
+from ui.arena import answering
 from ui.components.line import line
 from ui.components.schedule_picker import schedule_picker
 from ui.components.trace_viewer import trace_viewer
 from ui.generation import Generations, Refused, Settings
+from ui.rating import Rating
 
 EXAMPLES = (
     "a fox to the left of a tree on a light blue background",
@@ -26,6 +28,9 @@ EXAMPLES = (
 SEEDS = 2**32
 ENGINE = {"concurrency_id": "engine", "concurrency_limit": 4}
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+
+# What the page knows and the form does not: who asks, if this browser has voted or rated before.
+WHO = "(...told) => [...told.slice(0, -1), localStorage.getItem('voter') ?? '']"
 
 # These run in the browser alone: they need no turn and no server.
 SHOW, HIDE = '{"__type__": "update", "visible": true}', '{"__type__": "update", "visible": false}'
@@ -102,8 +107,9 @@ class Explore:
                     "Use these settings", variant="primary", size="sm", elem_id="restore"
                 )
                 self.dismiss = gr.Button("Close", size="sm")
-        self.viewer = trace_viewer()
+        self.viewer = trace_viewer(answering(Rating(self.generations.records).rate))
         with gr.Column(visible=False):  # the outputs of the public API
+            self.voter = gr.Textbox("")  # filled in by WHO
             self.api = gr.Button("generate")
             self.recipe_api = gr.Button("recipe")
             self.image_file, self.trace_file = gr.File(label="image"), gr.File(label="trace")
@@ -117,7 +123,8 @@ class Explore:
         gr.on(asked, None, None, buttons[:2], js=WAIT, **PRIVATE)
         # Gradio's own status goes to the line, which puts it into words.
         told = {**PRIVATE, "show_progress": "minimal", "show_progress_on": self.line}
-        painting = gr.on(asked, self.paint, [*form, self.lock], page, **ENGINE, **told)
+        asker = [*form, self.lock, self.voter]
+        painting = gr.on(asked, self.paint, asker, page, js=WHO, **ENGINE, **told)
         painting.then(None, None, buttons, js=REST, **PRIVATE)
         self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
         self.cancel.click(self.stop, queue=False, **PRIVATE)
@@ -165,6 +172,7 @@ class Explore:
         guidance: str,
         checkpoint: str,
         lock: bool,
+        voter: str,
         request: gr.Request,
     ) -> Iterator[dict]:
         """One decode for the page: the viewer's messages as they come."""
@@ -177,23 +185,27 @@ class Explore:
             self.cancel: gr.update(visible=True),
         }
         messages: list[str] = []
+        asked = Settings(prompt, seed, steps, schedule, guidance, checkpoint)
         try:
-            for message in self.generations.stream(
-                Settings(prompt, seed, steps, schedule, guidance, checkpoint), flag
-            ):
+            for message in self.generations.stream(asked, flag, voter):
                 messages.append(json.dumps(message))
                 update = {self.viewer: list(messages)}
                 if message["type"] == "open":
                     read = message["recipe"]["prompt"]
                     update[self.seed] = seed  # not sooner: a refused prompt leaves the seed as it was
                 if message["type"] == "close":
-                    update[self.notice] = notices.reading(read, message["unknown"], message["notes"])
+                    told = notices.reading(read, message["unknown"], message["notes"])
+                    update[self.notice] = told + self._unkept(message)
                 yield update
         except Refused as refusal:
             kept = bool(prompt.strip())
             yield {self.notice: notices.error("Not painted", str(refusal), refusal.suggestions, kept)}
         finally:
             flag.set()
+
+    def _unkept(self, message: dict) -> str:
+        problem = self.generations.records.problem
+        return notices.unkept(problem) if problem and message["generation"] is None else ""
 
     def stop(self, request: gr.Request) -> None:
         """Ask the running decode of this session to end before its next step."""

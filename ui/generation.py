@@ -1,8 +1,9 @@
-"""One request on its way through the engine: out come the viewer's messages and the files to keep."""
+"""One request on its way through the engine: out come the viewer's messages, and what `ui.records` keeps."""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +24,11 @@ from cogrpo.models.base import MaskedImageModel
 from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, write_png
 from cogrpo.registry import CheckpointError, Registry
 from cogrpo.schedule import ScheduleError
-from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
+from cogrpo.trace import MAGIC, Trace, TraceError
 from ui import findings, payload, table_text
 from ui.animation import animate
 from ui.payload import Message
-from ui.retention import Retention, limit_from_settings
+from ui.records import Records
 
 Table = Sequence[Sequence[float]]
 BASELINES = ("cosine", "linear")
@@ -60,14 +61,10 @@ class Settings:
 
 
 class Generations:
-    """Paints for the page and the API with one engine; keeps files in `<data>/generations`."""
+    """Paints for the page and the API with one engine, and records every picture."""
 
-    def __init__(self, data: Path, registry: Registry | None = None, limit: int | None = None) -> None:
-        """limit: bytes of files to keep; None asks the settings, whose ValueError says what is wrong there."""
-        self.engine = Engine(registry or Registry(data))
-        self.folder = data / "generations"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.retention = Retention(self.folder, limit_from_settings() if limit is None else limit)
+    def __init__(self, records: Records, registry: Registry) -> None:
+        self.engine, self.records = Engine(registry), records
         self._judge: Judge | None = None
 
     def schedules(self) -> dict[str, Table]:
@@ -112,8 +109,11 @@ class Generations:
         except CheckpointError as error:
             print(f"No picture can be painted yet. {error}", flush=True)
 
-    def stream(self, settings: Settings, cancel: threading.Event) -> Iterator[Message]:
-        """Open, one message a step, close. Raises Refused, as a rule before the first message."""
+    def stream(self, settings: Settings, cancel: threading.Event, pseudonym: str = "") -> Iterator[Message]:
+        """Open, one message a step, close. Raises Refused, as a rule before the first message.
+
+        pseudonym: of the voter who asks, empty for one who has none.
+        """
         with told():
             recipe = self.engine.prepare(settings.request())
             model = self.engine.model(recipe)
@@ -136,7 +136,7 @@ class Generations:
             about = {"unknown": unknown, "notes": reading.notes}
             atlas = self._atlas(codes, model)
             if generation is None:
-                yield payload.close_message(key, None, atlas, {}, stopped=True, **about)
+                yield payload.close_message(key, None, atlas, stopped=True, **about)
                 return
             verifier = self.verdict(generation)
             extras = {
@@ -144,8 +144,11 @@ class Generations:
                 "verifier": verifier,
                 "milliseconds": round(generation.milliseconds, 1),
             }
-            files = self._keep(generation, self.shared(generation.trace, pictures, model, **extras))
-            yield payload.close_message(key, generation.milliseconds, atlas, files, verifier, **about)
+            shared = self.shared(generation.trace, pictures, model, **extras)
+            more = {"shared": shared.to_bytes(), "gif": animate(generation.trace, shared.pictures)}
+            kept = self.records.keep(generation, "page", pseudonym, {"verifier": verifier["soft"]}, more)
+            about |= {} if kept is None else {"files": kept.addresses, "generation": kept.generation}
+            yield payload.close_message(key, generation.milliseconds, atlas, verifier=verifier, **about)
 
     def files(
         self, settings: Settings, cancel: threading.Event
@@ -159,8 +162,8 @@ class Generations:
                     if done < recipe.steps:
                         yield None, None, {"step": done, "steps": recipe.steps}
                 else:
-                    image, trace = self._keep_plain(update)
-                    yield str(image), str(trace), update.recipe.model_dump(mode="json")
+                    self.records.keep(update, "api")
+                    yield from _files(update)
 
     def read_recipe(self, path: Path) -> dict[str, Any]:
         """The recipe inside a PNG or trace file. Raises Refused."""
@@ -223,9 +226,8 @@ class Generations:
             model = self.engine.model(recipe)
             pictures = [payload.png(picture) for picture in _pictures(trace, model)]
             atlas = self._atlas(_considered(trace.sampled, trace.top_codes), model)
-        close = payload.close_message(
-            key, trace.extras.get("milliseconds"), atlas, {}, trace.extras.get("verifier")
-        )
+        told = {name: trace.extras.get(name) for name in ("milliseconds", "verifier")}
+        close = payload.close_message(key, atlas=atlas, **told)
         return payload.trace_messages(key, trace, pictures, self.baselines(recipe), close)
 
     def _atlas(self, codes: set[int], model: MaskedImageModel) -> Message | None:
@@ -235,24 +237,6 @@ class Generations:
             if ordered
             else None
         )
-
-    def _keep_plain(self, generation: Generation) -> tuple[Path, Path]:
-        data = generation.trace.to_bytes()
-        stem = self.folder / hashlib.sha256(data).hexdigest()[:20]
-        image, trace = stem.with_suffix(".png"), stem.with_suffix(".trace")
-        write_atomically(image, write_png(generation.image, generation.recipe))
-        write_atomically(trace, data)
-        self.retention.tidy()
-        return image, trace
-
-    def _keep(self, generation: Generation, shared: Trace) -> dict[str, str]:
-        """Write all four files of a finished decode. Returns kind -> address."""
-        image, trace = self._keep_plain(generation)
-        share, gif = trace.with_suffix(".shared.trace"), trace.with_suffix(".gif")
-        write_atomically(share, shared.to_bytes())
-        write_atomically(gif, animate(generation.trace, shared.pictures))
-        kept = {"image": image, "trace": trace, "shared": share, "gif": gif}
-        return {kind: f"files/{path.name}" for kind, path in kept.items()}
 
     def verdict(self, generation: Generation) -> Message:
         """What detector A and the verifier say of a finished picture."""
@@ -275,6 +259,17 @@ def told() -> Iterator[None]:
         yield
     except (RecipeError, ScheduleError, CheckpointError, TraceError, FloatingPointError) as error:
         raise Refused(str(error), getattr(error.__cause__, "suggestions", ())) from error
+
+
+def _files(generation: Generation) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Picture, trace and recipe of a finished decode. The files last until the one who asked has taken them."""
+    data = generation.trace.to_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        stem = Path(folder) / hashlib.sha256(data).hexdigest()[:20]
+        image, trace = stem.with_suffix(".png"), stem.with_suffix(".trace")
+        image.write_bytes(write_png(generation.image, generation.recipe))
+        trace.write_bytes(data)
+        yield str(image), str(trace), generation.recipe.model_dump(mode="json")
 
 
 def _considered(sampled: Any, top_codes: Any) -> set[int]:

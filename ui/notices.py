@@ -64,6 +64,13 @@ def error(what: str, sentence: str, suggestions: Sequence[str] = (), kept: bool 
     return f'<p class="cg-error" role="alert">{told}</p>'
 
 
+def unkept(reason: str) -> str:
+    """That a picture was painted, but stands in no store."""
+    return (
+        f'<p class="cg-unkept"><b>! Not kept.</b> This picture is on your screen only. {escape(reason)}</p>'
+    )
+
+
 def recipe_table(recipe: Mapping[str, object], name: str, own_table: bool = False) -> str:
     """What a dropped file says about how its picture was made.
 

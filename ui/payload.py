@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,15 @@ def close_message(
     key: str,
     milliseconds: float | None,
     atlas: Message | None,
-    files: Mapping[str, str],
+    files: Mapping[str, str] = MappingProxyType({}),
     verifier: Message | None = None,
+    generation: int | None = None,
     unknown: Sequence[object] = (),
     notes: Sequence[str] = (),
     stopped: bool = False,
 ) -> Message:
-    """The decode is over. `files` maps what can be saved (image, trace, shared, gif) to its address."""
+    """The decode is over. `files` maps what can be saved (image, trace, shared, gif) to its address; `generation` is
+    the number under which the picture can be rated. Both are empty where it is not kept."""
     return {
         "type": "close",
         "id": key,
@@ -88,6 +91,7 @@ def close_message(
         "image": files.get("image", ""),
         "trace": files.get("trace", ""),
         "files": dict(files),
+        "generation": generation,
         "verifier": verifier,
         "unknown": list(unknown),
         "notes": list(notes),

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from cogrpo.recipe import Request
-from cogrpo.registry import data_folder
+from cogrpo.registry import Registry, data_folder
 from ui import payload
 from ui.generation import Generations
+from ui.records import Records
 
 PROMPT = "a fox to the left of a tree on a light blue background"
 SEEDS_TRIED = 50
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first seed to try")
     parser.add_argument("--steps", type=int, default=8)
     asked = parser.parse_args()
-    generations = Generations(data_folder())
+    generations = Generations(Records(None), Registry(data_folder()))
     for seed in range(asked.seed, asked.seed + SEEDS_TRIED):
         if record(generations, Request(asked.prompt, seed, asked.steps), PLACE):
             print(f"{PLACE.name}: seed {seed}")

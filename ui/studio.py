@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 
+from ui.arena import Arena
 from ui.explore import Explore
 from ui.generation import Generations
+from ui.loop import Loop
+from ui.pairs import Pairs
+from ui.training import Training
 
 STATIC = Path(__file__).parent / "static"
 
@@ -17,13 +23,15 @@ HEAD = """
 <link rel="stylesheet" href="studio/tokens.css">
 <link rel="stylesheet" href="studio/viewer.css">
 <link rel="stylesheet" href="studio/studio.css">
+<link rel="stylesheet" href="studio/training.css">
+<link rel="stylesheet" href="studio/vote.css">
 <script type="module" src="studio/kept.js"></script>
 """
 
 KEYS = (
     ("Ctrl Enter", "generate"), ("Esc", "cancel"), ("Space", "play or pause"), ("← →", "one step"),
     ("Home End", "first and last step"), ("L", "loop"), ("Tab, then arrows", "move the cell in a map"),
-    ("Enter", "pin or release the cell"),
+    ("Enter", "pin or release the cell"), ("1 2 3 4", "vote: A, tie, B, both bad"),
 )  # fmt: skip
 
 
@@ -38,11 +46,28 @@ def header(device: str) -> str:
     )
 
 
-def build(generations: Generations) -> gr.Blocks:
+class Page(gr.Blocks):
+    """A page whose unlisted endpoints may be called with fewer values than they have inputs.
+
+    Gradio's clients fill in what is left out from the list of endpoints, where these are not.
+    """
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        if block_fn.api_visibility == "undocumented":
+            inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
+
+
+def build(generations: Generations, pairs: Pairs, loop: Loop) -> gr.Blocks:
     """The page. Its theme, head and static files are arguments of `launch`: see app.py."""
-    with gr.Blocks(title="Co-GRPO Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as studio:
+    with Page(title="Co-GRPO Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as studio:
         gr.HTML(header(f"Emoji world on {generations.device()}"), elem_id="top")
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Explore", id="explore"):
-            explore = Explore(generations)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Explore", id="explore"):
+                explore = Explore(generations)
+            with gr.Tab("Vote", id="vote"):
+                Arena(pairs, generations.records)
+            with gr.Tab("Training", id="training") as tab:
+                Training(loop, tab)
         explore.follow(studio)
     return studio

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The network's answer for every position, known ones included."""
+    """The network's answer. Logits of known positions mean nothing: a model need not compute them."""
 
     conditional: Tensor  # [B, N, V] logits, float32
     unconditional: Tensor | None  # [B, N, V] logits, or None where no row asked for guidance
@@ -53,7 +53,10 @@ class Prediction:
 
 
 class MaskedImageModel(Protocol):
-    """A masked image model: logits for hidden tokens, and pixels for known ones."""
+    """A masked image model: logits for hidden tokens, and pixels for known ones.
+
+    Tokens go in and pixels come out on the CPU, wherever the network runs; a Prediction stays where it was made.
+    """
 
     grid: tuple[int, int]  # rows, columns; N = rows * columns
     vocab_size: int  # V; a hidden position is told by `hidden`, never by a code
@@ -68,7 +71,7 @@ class MaskedImageModel(Protocol):
     def forward(
         self, tokens: Tensor, hidden: Tensor, condition: Condition, progress: Tensor, unconditional: bool
     ) -> Prediction:
-        """Predict all positions.
+        """Predict the hidden positions.
 
         tokens [B, N] int64, hidden [B, N] bool (tokens under it are ignored), progress [B, 2] int64 =
         (step, steps) for models with a time input; `unconditional` asks for the second branch.
@@ -82,3 +85,37 @@ class MaskedImageModel(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the network's weights as the registry loads them."""
+
+
+class ModelError(ValueError):
+    """Weights that are missing or cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model makes of a prompt, as far as it can tell."""
+
+    unknown: tuple[Any, ...] = ()  # words that it does not know: `cogrpo.emoji.grammar.Unknown`
+    notes: tuple[str, ...] = ()  # what else it leaves out
+
+
+class Adapter:
+    """A model as the registry knows it, before any weights are read: `adapter(name)` of a module of this folder."""
+
+    verified = False  # whether the verifier of the embedded world can judge its pictures
+
+    def baseline(self) -> Path:
+        """The file or folder of the published weights. Raises ModelError, which says how to get them."""
+        raise NotImplementedError
+
+    def load(self, weights: Path, precision: str) -> MaskedImageModel:
+        """The model with the weights of `baseline()`, or of a file that its `save` wrote. Raises ModelError."""
+        raise NotImplementedError
+
+    def read(self, prompt: str) -> Reading:
+        """Raises ValueError where the model can make nothing of a prompt."""
+        return Reading()
+
+    def precision(self, probed: str) -> str:
+        """What the network runs in, where the processor would choose `probed`."""
+        return probed

@@ -14,7 +14,7 @@ from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.scene import CELL, GRID
 from cogrpo.emoji.tokenizer import Tokenizer
 from cogrpo.emoji.transformer import MaskedTransformer, TransformerConfig
-from cogrpo.models.base import Condition, Prediction
+from cogrpo.models.base import Adapter, Condition, Prediction, Reading
 
 WEIGHTS = Path(__file__).parents[1] / "emoji" / "weights"
 KIND = "emoji-transformer"
@@ -70,6 +70,23 @@ class EmojiModel:
         return cls(
             network.eval().requires_grad_(False), Tokenizer.load(WEIGHTS / "tokenizer.safetensors"), precision
         )
+
+
+class EmojiAdapter(Adapter):
+    """Its weights come with the program (`cogrpo.registry.SHIPPED`)."""
+
+    verified = True
+
+    def load(self, weights: Path, precision: str) -> EmojiModel:
+        return EmojiModel.load(weights, precision)
+
+    def read(self, prompt: str) -> Reading:
+        parsed = parse(prompt)
+        return Reading(parsed.unknown, parsed.notes)
+
+
+def adapter(name: str) -> EmojiAdapter:
+    return EmojiAdapter()
 
 
 def save_network(network: MaskedTransformer, path: Path, notes: dict[str, Any]) -> None:

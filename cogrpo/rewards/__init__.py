@@ -14,9 +14,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from cogrpo.rewards.base import NamedErrors, Reward, RewardError
+from cogrpo.rewards.base import NamedErrors, Placement, Reward, RewardError
+from cogrpo.rewards.hub.network import NetworkReward
 
-MACHINERY = ("base", "cache", "mixer")
+MACHINERY = ("base", "cache", "features", "hub", "mixer")
 
 
 def available() -> dict[str, str]:
@@ -24,12 +25,14 @@ def available() -> dict[str, str]:
     return {name: (_module(name).__doc__ or "").strip() for name in _names()}
 
 
-def load(name: str) -> Reward:
-    """The reward `name`. Raises RewardError where there is none, where it cannot be loaded, or where it calls itself
-    otherwise."""
+def load(name: str, placement: Placement | None = None) -> Reward:
+    """The reward `name`; placement: where it runs, if it is a large network. Raises RewardError where there is none,
+    where it cannot be loaded, or where it calls itself otherwise."""
     _check_name(name)
     with NamedErrors(name):
         reward = _module(name).load()
+        if placement is not None and isinstance(reward, NetworkReward):
+            reward.place(placement)
     if reward.name != name:
         raise RewardError(
             f"reward: the file {name}.py calls its reward {reward.name!r}; allowed is {name!r}."

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from cogrpo.config import Config
 
 BLOCK = 16  # rows of one call of a reward's network
 
@@ -40,6 +43,17 @@ class Reward(Protocol):
         """images uint8 [B, H, W, 3]; returns float [B], higher is better."""
 
 
+class Placement(Config):
+    """Where the networks of large rewards run, in a round's configuration (`reward_placement:`)."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = (
+        "auto"  # auto: cuda where there is one
+    )
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    rows: Annotated[int, Field(ge=1)] = 8  # pictures of one call of the network
+    park: bool = False  # whether the network waits in the CPU's memory while it is not asked
+
+
 class NamedErrors(AbstractContextManager[None]):
     """Whatever goes wrong in a reward comes out as a RewardError that names it; an interrupt passes unchanged."""
 
@@ -61,7 +75,17 @@ def file_version(path: Path) -> str:
         raise RewardError(
             f"reward: its weights {path.name} are missing; train them with cogrpo.emoji.pretrain."
         )
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return _digest(path)[:12]
+
+
+def files_version(paths: Sequence[Path]) -> str:
+    """The version of a reward that is made by several files, as `file_version`. Raises OSError."""
+    return hashlib.sha256("".join(map(_digest, paths)).encode()).hexdigest()[:12]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:  # never whole in memory: a published file has gigabytes
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def blocks(rows: int, size: int = BLOCK) -> Iterator[tuple[Tensor, int]]:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from cogrpo import rewards
 from cogrpo.recipe import picture_hash
-from cogrpo.rewards.base import Context, NamedErrors, Reward, RewardError
+from cogrpo.rewards.base import Context, NamedErrors, Placement, Reward, RewardError
 from cogrpo.rewards.cache import Key, ScoreCache, prompt_hash
+from cogrpo.rewards.preference import Preference
 
 SLACK = 1e-6  # by which rounding may leave the range
 
@@ -28,10 +29,24 @@ class Mixer:
         self.cache = cache
 
     @classmethod
-    def load(cls, weights: Mapping[str, float], cache: ScoreCache) -> Mixer:
-        """Load the rewards by name. Raises RewardError as `rewards.check_weights` and `rewards.load` do."""
-        acting = {name: weight for name, weight in rewards.check_weights(dict(weights)).items() if weight > 0}
-        return cls([rewards.load(name) for name in acting], acting, cache)
+    def load(
+        cls,
+        weights: Mapping[str, float],
+        cache: ScoreCache,
+        fitted: Preference | None = None,
+        placement: Placement | None = None,
+    ) -> Mixer:
+        """Load the rewards by name. fitted: the preference reward, which acts with the share of its weight that its
+        accuracy earns; placement: where large networks run. Raises RewardError as `rewards.check_weights` and
+        `rewards.load` do."""
+        weights = dict(weights)
+        if fitted is not None:
+            weights[fitted.name] = weights.get(fitted.name, 0.0) * fitted.share
+        acting = {name: weight for name, weight in rewards.check_weights(weights).items() if weight > 0}
+        chosen = [
+            fitted if fitted and name == fitted.name else rewards.load(name, placement) for name in acting
+        ]
+        return cls(chosen, acting, cache)
 
     @torch.no_grad()
     def scores(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 Each module of this folder is one form: its name is the schedule's name, its docstring the description, and
 its function `remask_ratio(progress)` gives r for progress (t + 1) / T in (0, 1]. The other three columns of
-a form come from `configs/schedules/<model>.yaml`: a number, or values at evenly spaced progress from 0 to 1
-with straight lines between.
+a form come from `configs/schedules/<model>.yaml`, or for a model of several sizes `<model>-<size>` from the same: a
+number, values at evenly spaced progress from 0 to 1 with straight lines between, or `{first: a, last: b}`, a straight
+line from the first step to the last.
 """
 
 from __future__ import annotations
@@ -120,8 +121,9 @@ def _form(name: str):
 
 
 def _columns(name: str, model: str) -> Mapping[str, object]:
-    path = CONFIGS / f"{model}.yaml"
-    if not path.is_file():
+    names = (model, model.partition("-")[0])
+    path = next((path for path in (CONFIGS / f"{name}.yaml" for name in names) if path.is_file()), None)
+    if path is None:
         raise ScheduleError(f"schedule: the model {model!r} has no predefined schedules; give a table file.")
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     entry = entries.get(name, entries[DEFAULT])
@@ -132,6 +134,8 @@ def _columns(name: str, model: str) -> Mapping[str, object]:
 
 
 def _curve(values: object, progress: np.ndarray) -> np.ndarray:
+    if isinstance(values, dict):
+        return np.linspace(values["first"], values["last"], len(progress))
     points = np.atleast_1d(np.asarray(values, dtype=np.float64))
     return np.interp(progress, np.linspace(0, 1, len(points)), points)
 

@@ -1,8 +1,9 @@
-"""Meissonic: that model's own rule, a cosine whose re-mask temperature falls from 2 to 0."""
+"""Meissonic: the rule of Meissonic and aMUSEd, a cosine whose re-mask temperature falls from 2 to 0."""
 
 import torch
 from torch import Tensor
 
 
 def remask_ratio(progress: Tensor) -> Tensor:
-    return torch.cos(progress * torch.pi / 2)
+    # In float32, as both compute it: at progress 2/3 that is just below 1/2, and one token fewer stays hidden.
+    return torch.cos(progress.float() * torch.pi / 2)

@@ -1,6 +1,7 @@
 // What the Explore tab needs in the browser: the viewer fed by Gradio, keys, dropping files, one-click corrections.
 // Gradio loads its parts in any order, so nothing here looks for one before it is used.
 import { forget } from './kept.js';
+import { ratingForm } from './rating.js';
 import { readTrace } from './trace-file.js';
 import { mount } from './viewer.js';
 
@@ -12,8 +13,9 @@ const by = (id) => document.getElementById(id);
  * @param {HTMLElement} element where the viewer goes
  * @param {{value: ?string[]}} props `value`: the messages of the latest decode, each as JSON text
  * @param {(name: string, callback: () => void) => void} watch
+ * @param {{rate: Function}} server
  */
-export function connect(element, props, watch) {
+export function connect(element, props, watch, server) {
   const viewer = mount(element);
   const example = readExample();
   let playing = '';
@@ -29,6 +31,7 @@ export function connect(element, props, watch) {
       if (message.type !== 'close') continue;
       forget();
       if (Object.keys(message.files).length) viewer.actions(saveMenu(message.files));
+      if (message.generation) viewer.below(ratingForm(message.generation, server.rate));
     }
     applied = lines.length;
   };

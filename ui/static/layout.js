@@ -39,6 +39,7 @@ export const LAYOUT = `<div class="cg-panes">
       <figcaption><b>${title}</b><span>${note}</span></figcaption>
       <canvas tabindex="0" role="application" aria-roledescription="map of tokens" aria-label="${title}"></canvas>
     </figure>`).join('')}
+    <div class="cg-below" data-part="below"></div>
     <div class="cg-side">
       <aside class="cg-inspector" data-part="inspector" aria-label="One token"></aside>
       <p class="cg-verdict" data-part="verdict"></p>

@@ -59,6 +59,7 @@ class Viewer {
     this.#set('own', this.record.learned ? 'learned' : `this schedule: ${message.recipe.schedule ?? 'own'}`);
     this.parts.ownline.className = this.record.learned ? 'learned' : 'own';
     this.parts.actions.replaceChildren();
+    this.parts.below.replaceChildren();
     this.parts.slider.setAttribute('aria-valuemax', this.record.steps);
     this.state = 'running';
     Object.assign(this.element.dataset, { id: message.id, steps: this.record.steps, state: this.state });
@@ -99,6 +100,9 @@ class Viewer {
 
   /** Puts links or buttons beside the transport, for example what can be saved. @param {...Node} nodes */
   actions(...nodes) { this.parts.actions.replaceChildren(...nodes); }
+
+  /** Puts something under the picture, for example a form about it. @param {...Node} nodes */
+  below(...nodes) { this.parts.below.replaceChildren(...nodes); }
 
   /** Stops where the reader is. */
   halt() { if (this.clock.playing) this.clock.pause(); }

@@ -1,0 +1,289 @@
+"""The worker: takes a round from votes to a served champion, alone or as a second process, and parks what fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_world
+import torch
+from round_rows import pair, picture, voter, votes
+from sqlalchemy import func, select
+
+import worker
+from cogrpo import loop
+from cogrpo.config import load_config
+from cogrpo.loop_config import DEMO, LoopConfig, RoundConfig
+from cogrpo.registry import Registry
+from db import aliases, rounds
+from db.models import Audit, GateReport, Round, RoundVote
+from db.session import Store
+
+ROOT = Path(__file__).parents[1]
+OPENED: list[Store] = []
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The data folder of a tiny world."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    small_world.enter(
+        lambda where, name, value: monkeypatch.setattr(where, name, value, raising=False), tmp_path
+    )
+    monkeypatch.setenv("STUDIO_DATA", str(folder))
+    for name in ("DATABASE_URL", "SPACE_ID", "GRADIO_SERVER_NAME", "STUDIO_ROUNDS", "STUDIO_ARTIFACTS"):
+        monkeypatch.delenv(name, raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes that these tests start
+    yield folder
+    torch.set_num_threads(threads)
+    while OPENED:
+        OPENED.pop().close()
+
+
+@pytest.fixture
+def shared(data, store, monkeypatch) -> Path:
+    """The same, with a database that others reach, too: once on each kind."""
+    monkeypatch.setenv("DATABASE_URL", store.url.render_as_string(hide_password=False))
+    return data
+
+
+def make(data: Path, gate: dict = small_world.PASSES, **told: object) -> worker.Worker:
+    config = load_config(small_world.configure(data.parent, gate, **told), RoundConfig)
+    OPENED.append(Store.open(data))
+    return worker.Worker(OPENED[-1], Registry(data), config)
+
+
+def cast(store: Store, number: int = 4) -> list[int]:
+    with store.write() as session:
+        return votes(session, store.artifacts, number)
+
+
+def last(store: Store) -> Round:
+    with store.read() as session:
+        row = rounds.listed(session)[0]
+        assert row.parent and (row.candidate or not row.candidate_id)  # loaded, for those who ask later
+        return row
+
+
+def test_votes_start_a_round_by_themselves_and_it_ends_as_champion(data):
+    made = make(data)
+    assert not made.tick(), "nobody has voted"
+    ids = cast(made.store)
+    before = made.registry.resolve("champion").sha256
+    assert made.tick()
+    row = last(made.store)
+    assert (row.state, row.cause, row.error) == ("promoted", "votes", None)
+    champion = made.registry.resolve("champion")
+    assert (
+        champion.sha256 != before
+        and json.loads((data / "aliases.json").read_text())["emoji"]["champion"] == champion.sha256
+    )
+    with made.store.read() as session:
+        assert list(session.scalars(select(RoundVote.vote_id).order_by(RoundVote.vote_id))) == ids
+        assert [line["round"] for line in rounds.lines(session, row.id)] == [1, 2, 3, 4, 5, 6]
+        assert session.scalar(select(Audit.actor).where(Audit.action == "promote")) == "worker"
+    assert not made.tick(), "its votes are used"
+    cast(made.store)
+    assert made.tick() and last(made.store).state == "promoted", "the next one goes on from there"
+    assert made.registry.trained(made.registry.resolve("champion")).facts["config"]["schedule"] == "learned"
+
+
+def test_the_report_says_what_went_in_and_what_came_out(data):
+    made = make(data)
+    ids = cast(made.store)
+    made.tick()
+    told = last(made.store).report
+    assert told["votes"] == ids and told["trained_on"] + told["held_out"] == len(ids)
+    (moved,) = told["rewards"]
+    assert moved["name"] == "verifier" and moved["low"] <= moved["difference"] <= moved["high"]
+    for steps in ("2", "3"):
+        before, after = (told["schedules"][steps][when] for when in ("before", "after"))
+        assert len(before) == len(after) == int(steps) and before != after
+    assert told["pictures"][0]["seed"] == 1000
+    for shown in told["pictures"]:
+        for when in ("before", "after"):
+            assert made.store.artifacts.get(shown[when]).startswith(b"\x89PNG")
+    assert any("moved by" in sentence for sentence in told["words"])
+
+
+FAILS = {**small_world.PASSES, "rewards": {"must_rise": 0.9}}
+ASKED = {"promotion": "hold"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "loop", "state"),
+    [(FAILS, {}, "rejected"), (FAILS, ASKED, "rejected"), (small_world.PASSES, ASKED, "gated")],
+)
+def test_what_the_gate_stops_is_rejected_and_what_is_held_waits(data, gate, loop, state):
+    made = make(data, gate, **loop)
+    cast(made.store)
+    before = made.registry.resolve("champion").sha256
+    made.tick()
+    assert last(made.store).state == state and made.registry.resolve("champion").sha256 == before
+    with made.store.read() as session:
+        assert session.scalar(select(GateReport.passed)) == (gate is not FAILS)
+    assert not made.tick(), "it stays so until something happens"
+
+
+def test_a_candidate_that_waits_gets_a_verdict_that_has_heard_people(data):
+    made = make(data, **ASKED)
+    cast(made.store)
+    made.tick()
+    row = last(made.store)
+    with made.store.write() as session:
+        who, names = voter(session), [row.candidate.sha256, row.parent.sha256]
+        for outcome in ("left", "left", "tie"):
+            shown = [picture(session, made.store.artifacts, "a dog", weights=name) for name in names]
+            pair(session, who, "a dog", *shown, outcome=outcome, purpose="gate", round=row.id)
+    made.tick()
+    with made.store.read() as session:
+        told = aliases.verdict(session, row.id)
+        assert (told["people"]["votes"], told["people"]["required"]) == (3, False)
+        assert told["people"]["win_rate"] == pytest.approx(2.5 / 3) and told["hack_meter"]["people"] > 0
+        assert told["passed"] and session.scalar(select(func.count()).select_from(GateReport)) == 2
+    made.tick()
+    with made.store.read() as session:
+        assert session.scalar(select(func.count()).select_from(GateReport)) == 2, "nothing new was said"
+
+
+def test_a_space_holds_and_a_private_machine_promotes():
+    told = LoopConfig()
+    assert told.promotes({}) and told.promotes({"GRADIO_SERVER_NAME": "127.0.0.1"})
+    assert not told.promotes({"SPACE_ID": "me/studio"}) and not told.promotes(
+        {"GRADIO_SERVER_NAME": "0.0.0.0"}
+    )
+    assert LoopConfig(promotion="auto").promotes({"SPACE_ID": "me/studio"})
+    assert not LoopConfig(promotion="hold").promotes({})
+
+
+def test_three_failures_park_a_round_with_its_traceback_and_it_can_be_sent_on(data, monkeypatch):
+    made = make(data)
+    cast(made.store)
+    monkeypatch.setattr(worker, "REST", -worker.REST)
+    train = loop.Work.train
+
+    def broken(self):
+        yield from ()
+        raise ZeroDivisionError("no disk")
+
+    monkeypatch.setattr(loop.Work, "train", broken)
+    for attempt in (1, 2, 3):
+        assert made.tick() and last(made.store).attempts == attempt
+    row = last(made.store)
+    assert row.state == "failed" and "ZeroDivisionError: no disk" in row.error and "Traceback" in row.error
+    assert not made.tick(), "it is parked, and its votes alone start no other"
+    monkeypatch.setattr(loop.Work, "train", train)
+    with made.store.write() as session:
+        rounds.retry(session, row.id, "admin")
+    assert made.tick() and last(made.store).state == "promoted"
+
+
+def test_a_round_that_failed_halfway_goes_on_from_its_last_checkpoint(data, monkeypatch):
+    made = make(data)
+    cast(made.store)
+    monkeypatch.setattr(worker, "REST", -worker.REST)
+    note, told = rounds.note, []
+
+    def once(session, round, fence, step, values):
+        told.append(step)
+        if step == 4 and told.count(4) == 1:
+            raise OSError("the disk is full")
+        note(session, round, fence, step, values)
+
+    monkeypatch.setattr(rounds, "note", once)
+    made.tick()
+    assert last(made.store).state == "training" and "the disk is full" in last(made.store).error
+    made.tick()
+    assert last(made.store).state == "promoted" and told.count(6) == 1
+    with made.store.read() as session:
+        lines = rounds.lines(session, last(made.store).id)
+    assert [line["round"] for line in lines] == [1, 2, 3, 4, 5, 6], "not one line is missing"
+
+
+def test_an_admin_can_ask_for_a_round_without_votes(data):
+    made = make(data)
+    with made.store.write() as session:
+        rounds.begin(session, "emoji", "asked")
+    assert made.tick() and last(made.store).state == "promoted"
+
+
+def test_a_champion_that_was_changed_by_hand_meanwhile_is_not_overrun(data, monkeypatch):
+    made = make(data)
+    cast(made.store)
+    made.tick()
+    judge = loop.Work.judge
+
+    def meanwhile(self, votes):
+        with made.store.write() as session:
+            aliases.rollback(session, "emoji", "admin")
+        return judge(self, votes)
+
+    monkeypatch.setattr(loop.Work, "judge", meanwhile)
+    cast(made.store)
+    made.tick()
+    assert last(made.store).state == "rejected"
+    with made.store.read() as session:
+        assert (
+            "another champion"
+            in session.scalar(select(Audit.details).where(Audit.action == "reject"))["reason"]
+        )
+
+
+def start(data: Path, *options: str, **environment: str) -> subprocess.Popen:
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(ROOT), str(tests), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(tests / "small_world.py"), str(data.parent)]
+    config = ["--config", str(data.parent / "round.yaml")]
+    return subprocess.Popen(
+        [*command, *config, *options], cwd=ROOT, env={**os.environ, "PYTHONPATH": path, **environment},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_second_process_does_the_work_on_the_same_store(shared):
+    data = shared
+    made = make(data)
+    ids = cast(made.store)
+    told = start(data, "--dry-run").communicate(timeout=120)
+    assert json.loads(told[0]) == {"due": "votes", "running": None, "new_votes": len(ids)}, told[1]
+    with made.store.read() as session:
+        assert rounds.listed(session) == []
+    done = start(data, "--once")
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 0, error
+    assert last(made.store).state == "promoted"
+    assert made.registry.resolve("champion").sha256 == aliases_of(made.store)["champion"]
+    idle = start(data, "--once")
+    assert (idle.communicate(timeout=120), idle.returncode) == (("", ""), 0)
+
+
+def aliases_of(store: Store) -> dict[str, str]:
+    with store.read() as session:
+        return aliases.served(session)["emoji"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--device", "tpu"), "device: 'tpu' is unknown"),
+        (("--config", "none.yaml"), "none.yaml: no such configuration file"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(data, monkeypatch, capsys, options, said):
+    monkeypatch.setattr(sys, "argv", ["worker.py", *options])
+    assert worker.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and said in error and error.count("\n") == 1
+
+
+def test_the_demo_is_a_round_that_forty_votes_start():
+    told = load_config(DEMO, RoundConfig)
+    assert told.loop.least_votes == 40 and told.trainer.steps == (4,)
+    assert not hasattr(told.run(), "loop")

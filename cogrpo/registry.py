@@ -3,7 +3,7 @@
 NAME is `baseline` (the shipped or published weights), another alias from `aliases.json` in the data folder, the first 8
 or more digits of a sha256, or a path to a .safetensors file or to a candidate's folder. Where that file does not say
 what `champion` is, it is the candidate in the folder `champion` beside the shipped weights, and without one the
-baseline. A champion that is missing or damaged gives way to the one before it (`previous`), and that to the shipped one.
+baseline. A champion that is missing or damaged gives way to the one before it (`previous`), and that to the shipped.
 
 A candidate is weights *and* schedule, so its hash is that of its folder's manifest; the hash of loose weights is the
 file's, and of a model from the hub `hub.identity`.

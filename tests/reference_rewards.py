@@ -57,7 +57,8 @@ def main() -> None:
         asked.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for name, figures in told.items():
         assert figures["greatest_difference"] < ALLOWED, name
-        assert figures["spread_over_pictures"] > 100 * ALLOWED, f"{name}: the random network hardly looks"
+        # A picture that came in wrongly would cost about as much as another picture: it must be far from that.
+        assert figures["greatest_difference"] < figures["spread_over_pictures"] / 1000, name
 
 
 def compare_image_reward(folder: Path, wheel: Path) -> dict[str, object]:
@@ -127,11 +128,12 @@ def _compare(name: str, theirs, parameters: int) -> dict[str, object]:
     start = time.perf_counter()
     reward: Reward = rewards.load(name, Placement(device="cpu", rows=2))
     loaded = time.perf_counter() - start
+    # First, so that the weights are in memory when the time is taken.
+    spread = np.std(reward(_pictures(4, *SIZES[0]), PROMPTS[:1] * 4, None).tolist())
     start = time.perf_counter()
     ours = [reward(pictures, prompts, None).tolist() for pictures, prompts in pairs]
     seconds = (time.perf_counter() - start) / len(PROMPTS)
     differences = np.abs(np.subtract(told, ours))
-    spread = np.std(reward(_pictures(4, *SIZES[0]), PROMPTS[:1] * 4, None).tolist())
     return {
         "parameters": parameters,
         "package": np.ravel(told).tolist(),

@@ -334,3 +334,8 @@ def test_the_lists_of_rewards_load_no_large_library():
         "assert not {'transformers', 'ftfy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_every_reward_is_documented():
+    text = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in rewards.available())

@@ -46,9 +46,8 @@ class Reward(Protocol):
 class Placement(Config):
     """Where the networks of large rewards run, in a round's configuration (`reward_placement:`)."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = (
-        "auto"  # auto: cuda where there is one
-    )
+    # `auto` is cuda where there is one.
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     rows: Annotated[int, Field(ge=1)] = 8  # pictures of one call of the network
     park: bool = False  # whether the network waits in the CPU's memory while it is not asked

@@ -35,6 +35,8 @@ class Heart(AbstractContextManager["Heart"]):
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Self:
+        # What a shell starts in the background ignores interrupts, unless it asks for them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._thread.start()
         return self
 

@@ -32,7 +32,7 @@ class GateError(ValueError):
 
 
 class Draw(NamedTuple):
-    seed: int
+    seed: int  # of the first prompt's picture
     steps: int
 
 
@@ -55,6 +55,10 @@ class ScoreTable(Config):
     @property
     def steps(self) -> tuple[int, ...]:
         return tuple(sorted({draw.steps for draw in self.draws}))
+
+    def seed(self, prompt: int, draw: int) -> int:
+        """The seed of a picture. No two prompts share one: they would share their noise, and their luck."""
+        return self.draws[draw].seed + prompt * len(self.draws) // len(self.steps)
 
     def by_prompt(self, name: str, steps: int | None) -> np.ndarray:
         """Means of a measure over the draws of `steps` (None: over all), float64 [P]."""

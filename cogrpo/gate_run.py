@@ -26,10 +26,9 @@ from cogrpo.registry import Checkpoint, Registry
 from cogrpo.rewards.mixer import Mixer
 from cogrpo.trace import write_atomically
 from cogrpo.trainer_config import TrainerConfig
-from cogrpo.training import MOST_SEEDS
+from cogrpo.training import GATE_SEEDS
 
 SHOWN = 24  # pairs of pictures on the gate's page
-FIRST_SEED = MOST_SEEDS  # of the gate's pictures: none of those by which a run chose its checkpoint
 CANDIDATE, CHAMPION, VERDICT, PAGE = "candidate.json", "champion.json", "verdict.json", "report.html"
 
 
@@ -78,7 +77,7 @@ class Gate:
             _player(registry, champion, steps),
             _player(registry, candidate, steps),
         )
-        seeds = range(FIRST_SEED, FIRST_SEED + self.seeds)
+        seeds = range(GATE_SEEDS, GATE_SEEDS + self.seeds)
         bench = Bench(self.mixer, Detector.load("b"), self.prompts, seeds, steps, self.trainer.block_rows)
         out.mkdir(parents=True, exist_ok=True)
         before, old = bench.table(champion_player, champion_player)
@@ -88,9 +87,9 @@ class Gate:
         result = verdict(after, before, self.config, votes, tastes)
         _write(out / VERDICT, result, indent=1)
         shown = np.random.default_rng(0).permutation(len(self.prompts))[:SHOWN]
-        draw = before.draws[0]
         pairs = tuple(
-            PicturePair(self.prompts[i].prompt, draw.seed, draw.steps, old[i, 0], new[i, 0]) for i in shown
+            PicturePair(self.prompts[i].prompt, before.seed(i, 0), before.draws[0].steps, old[i, 0], new[i, 0])
+            for i in shown
         )
         write_atomically(out / PAGE, page(result, pairs).encode())
         return Judged(result, after, before, pairs)

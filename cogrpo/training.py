@@ -35,7 +35,8 @@ from cogrpo.trainer_config import Count, TrainerConfig
 
 CACHE, METRICS, CHOSEN, LOCK = "scores.jsonl", "metrics.jsonl", "chosen", ".lock"
 VALIDATION = "validation/"  # before the name of a figure, in a round's metrics
-MOST_SEEDS = 1000  # of a validation picture; those of the gate begin there
+MOST_SEEDS = 1000  # of a prompt's pictures
+GATE_SEEDS = 2**20  # those of the gate begin here; a run's validation stays below
 
 
 class ValidationConfig(Config):
@@ -43,7 +44,7 @@ class ValidationConfig(Config):
 
     every: Count = 10  # rounds
     per_category: Count = 10  # prompts
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1  # pictures of each prompt, each with a seed of its own
 
 
 class RunConfig(Config):
@@ -164,19 +165,19 @@ def hand_over(trainer: Trainer, config: RunConfig, metrics: Mapping[str, Any], f
 
 @torch.no_grad()
 def validate(trainer: Trainer, config: RunConfig) -> dict[str, float]:
-    """Mean scores of averaged weights under their mean schedule, on validation prompts with seeds from 0."""
+    """Mean scores of averaged weights under their mean schedule, on validation prompts, the same at every round.
+
+    Each picture has a seed of its own: with one for all prompts they would share their noise, and their luck."""
     told: dict[str, float] = {}
-    chosen = validation_prompts(config.validation.per_category)
+    chosen, each = validation_prompts(config.validation.per_category), config.validation.seeds
+    seeds = range(len(chosen) * each)
     for steps in config.trainer.steps:
-        parts = []
-        for seed in range(config.validation.seeds):
-            groups = roll_out(
-                trainer.average_model, trainer.average_policy, chosen, 1, steps,
-                [seed] * len(chosen), STILL, 0.0, config.trainer.block_rows,
-            )  # fmt: skip
-            parts.append(trainer.mixer.scores(groups.images, groups.prompts))
-        for name in parts[0]:
-            told[f"{VALIDATION}{name}/{steps}"] = float(torch.cat([part[name] for part in parts]).mean())
+        groups = roll_out(
+            trainer.average_model, trainer.average_policy, chosen, each, steps, seeds, STILL, 0.0,
+            config.trainer.block_rows,
+        )  # fmt: skip
+        for name, scores in trainer.mixer.scores(groups.images, groups.prompts).items():
+            told[f"{VALIDATION}{name}/{steps}"] = float(scores.mean())
     weights = trainer.mixer.weights
     means = [
         told[f"{VALIDATION}{name}/{steps}"] * weights[name]

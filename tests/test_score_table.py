@@ -63,6 +63,20 @@ def test_two_numbers_of_steps_stand_side_by_side_in_sorted_order():
     assert (told.by_prompt("diversity", 2) != told.by_prompt("diversity", 3)).any()
 
 
+def test_each_picture_has_a_seed_of_its_own(monkeypatch):
+    asked, real = [], score_table.roll_out
+
+    def spy(model, policy, prompts, group, steps, seeds, *others):
+        asked.extend((prompt, seeds[place]) for place, prompt in enumerate(np.repeat(prompts, group)))
+        return real(model, policy, prompts, group, steps, seeds, *others)
+
+    monkeypatch.setattr(score_table, "roll_out", spy)
+    own = player()
+    told, _ = bench(3).table(own, own)
+    assert len({seed for _, seed in asked}) == len(asked) == 36
+    assert asked == [(told.prompts[p], told.seed(p, draw)) for p in range(12) for draw in range(3)]
+
+
 def test_each_plays_its_own_mean_schedule_and_only_another_model_diverges():
     champion, other = player(), player("linear", "b")
     for each, form in ((champion, "cosine"), (other, "linear")):

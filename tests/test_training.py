@@ -295,6 +295,20 @@ def test_categories_pick_prompts_and_an_unknown_one_is_named():
         training.training_prompts(config(categories=["dens"]))
 
 
+def test_each_validation_picture_has_a_seed_of_its_own(monkeypatch):
+    asked, real = [], training.roll_out
+
+    def spy(model, policy, prompts, group, steps, seeds, *others):
+        asked.append((len(prompts), group, list(seeds)))
+        return real(model, policy, prompts, group, steps, seeds, *others)
+
+    monkeypatch.setattr(training, "roll_out", spy)
+    wanted = config(validation={"every": 2, "per_category": 2, "seeds": 3})
+    told = training.validate(build(wanted), wanted)
+    assert asked == [(14, 3, list(range(42)))] * len(wanted.trainer.steps)
+    assert all(0 <= score <= 1 for score in told.values())
+
+
 def test_validation_takes_prompts_of_every_category():
     chosen = training.validation_prompts(2)
     assert len(chosen) == 14 == len(set(chosen))

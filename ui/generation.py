@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cogrpo import schedules
+from cogrpo import models, schedules
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation, Update
@@ -131,7 +131,7 @@ class Generations:
                     yield payload.step_message(key, update.step, 0, pictures[-1])
                 else:
                     generation = update
-            reading = parse(recipe.prompt)
+            reading = models.adapter(recipe.model).read(recipe.prompt)
             unknown = [vars(word) for word in reading.unknown]
             about = {"unknown": unknown, "notes": reading.notes}
             atlas = self._atlas(codes, model)
@@ -146,7 +146,8 @@ class Generations:
             }
             shared = self.shared(generation.trace, pictures, model, **extras)
             more = {"shared": shared.to_bytes(), "gif": animate(generation.trace, shared.pictures)}
-            kept = self.records.keep(generation, "page", pseudonym, {"verifier": verifier["soft"]}, more)
+            scores = {} if verifier is None else {"verifier": verifier["soft"]}
+            kept = self.records.keep(generation, "page", pseudonym, scores, more)
             about |= {} if kept is None else {"files": kept.addresses, "generation": kept.generation}
             yield payload.close_message(key, generation.milliseconds, atlas, verifier=verifier, **about)
 
@@ -238,8 +239,10 @@ class Generations:
             else None
         )
 
-    def verdict(self, generation: Generation) -> Message:
-        """What detector A and the verifier say of a finished picture."""
+    def verdict(self, generation: Generation) -> Message | None:
+        """What detector A and the verifier say of a finished picture, or None where they do not know its world."""
+        if not models.adapter(generation.recipe.model).verified:
+            return None
         self._judge = self._judge or Judge()
         spec = parse(generation.recipe.prompt).spec
         (detection,) = self._judge.detect(generation.image[None])

@@ -36,12 +36,16 @@ class Player:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every player is judged by. seeds: each prompt's pictures at each number of steps; steps: in any order."""
+    """What every player is judged by.
+
+    seeds: of the first prompt's pictures at each number of steps, one after another; those of the next prompt follow
+    them (`ScoreTable.seed`). steps: in any order.
+    """
 
     mixer: Mixer
     detector_b: Detector
     prompts: Sequence[PromptEntry]
-    seeds: Sequence[int]
+    seeds: range
     steps: Sequence[int]
     block_rows: int
 
@@ -53,13 +57,12 @@ class Bench:
         tables: dict[int, list[tuple]] = {steps: [] for steps in lengths}
         pictures = []
         for start in range(0, len(self.prompts), PROMPTS_AT_ONCE):
-            part = self.prompts[start : start + PROMPTS_AT_ONCE]
-            rows = [self._rows(player, champion, part, steps) for steps in lengths]
+            rows = [self._rows(player, champion, start, steps) for steps in lengths]
             pictures.append(torch.cat([row.images for row, _ in rows], dim=1).numpy())
             for name in rows[0][1]:
                 told = torch.cat([values[name] for _, values in rows], dim=1)
                 scores.setdefault(name, []).extend(told.tolist())
-            for index in range(len(part)):
+            for index in range(len(rows[0][0].images)):
                 told_groups = [guards.of_group(row.images[index], row.tokens[index]) for row, _ in rows]
                 for name in told_groups[0]:
                     groups.setdefault(name, []).append([group[name] for group in told_groups])
@@ -76,12 +79,14 @@ class Bench:
         ), np.concatenate(pictures)
 
     def _rows(
-        self, player: Player, champion: Player, entries: Sequence[PromptEntry], steps: int
+        self, player: Player, champion: Player, start: int, steps: int
     ) -> tuple[_Rows, dict[str, Tensor]]:
-        prompts, per_prompt = [entry.prompt for entry in entries], len(self.seeds)
+        """The pictures of the prompts from `start`, and their scores by name, [P, R] each."""
+        entries, per_prompt = self.prompts[start : start + PROMPTS_AT_ONCE], len(self.seeds)
+        first = self.seeds.start + start * per_prompt
         groups = roll_out(
-            player.model, player.policy, prompts, per_prompt, steps, [*self.seeds] * len(prompts), STILL, 0.0,
-            self.block_rows,
+            player.model, player.policy, [entry.prompt for entry in entries], per_prompt, steps,
+            range(first, first + len(entries) * per_prompt), STILL, 0.0, self.block_rows,
         )  # fmt: skip
         specs = [entry.spec for entry in entries for _ in self.seeds]
         told = dict(self.mixer.scores(groups.images, groups.prompts))

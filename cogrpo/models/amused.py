@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cogrpo import weights
 from cogrpo.config import load_config
@@ -56,7 +56,8 @@ class AmusedModel:
         from diffusers.models.embeddings import get_timestep_embedding
 
         self.device, self.precision, self.mask = accelerator(), precision, mask
-        self.network = network.to(self.device, DTYPES[precision])
+        # Not by diffusers' own `to`, which warns of layers to be kept in float32 where there are none.
+        self.network = nn.Module.to(network, self.device, DTYPES[precision])
         self.pixels, self.text, self.tokenizer = pixels.to(self.device), text.to(self.device), tokenizer
         side, scale = network.config.sample_size, 2 ** (len(pixels.config.block_out_channels) - 1)
         self.grid, self.cell = (side, side), (scale, scale)
@@ -186,7 +187,10 @@ class AmusedAdapter(hub.HubAdapter):
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         except (OSError, ValueError, TypeError) as error:
             raise ModelError("checkpoint: the tokenizer is missing or damaged.") from error
-        mask = hub.read_json(folder / "scheduler" / "scheduler_config.json")["mask_token_id"]
+        scheduler = hub.read_json(folder / "scheduler" / "scheduler_config.json")
+        if "mask_token_id" not in scheduler:
+            raise ModelError("checkpoint: scheduler/scheduler_config.json has no mask_token_id.")
+        mask = scheduler["mask_token_id"]
         return AmusedModel(network, pixels, text, tokenizer, mask, self.config, precision)
 
 

@@ -71,11 +71,13 @@ def build(config: RunConfig, cache: Path | None = None) -> Trainer:
     prompts = training_prompts(config)
     model = registry.load(weights, probe().name)
     own = own_policy(registry, config.schedule, weights)
+    # What was learned at a number of steps that this run does not train is kept as it is.
+    lengths = {*config.trainer.steps, *(() if own is None else own.trained)}
     bases = [
         schedules.resolve(
             config.schedule, steps, config.model, learned=None if own is None else own.mean_schedule(steps)
         )
-        for steps in config.trainer.steps
+        for steps in sorted(lengths)
     ]
     # The seed decides the first weights of a `state` policy, too.
     torch.manual_seed(config.seed)

@@ -190,6 +190,10 @@ def test_training_goes_on_from_a_candidate_and_its_learned_schedule(ask, served,
         for steps in (2, 3):
             mean = first.policy.mean_schedule(steps).table
             assert trainer.policy.base_schedule(steps).table.equal(mean)
+    told["trainer"] = {**told["trainer"], "steps": [2]}
+    kept = training.build(training.RunConfig.model_validate(told)).policy
+    assert kept.trained == (2, 3), "what a run does not train is not forgotten"
+    assert kept.mean_schedule(3).table.equal(first.policy.mean_schedule(3).table)
 
 
 @pytest.fixture

@@ -7,27 +7,22 @@ line: medians in milliseconds with 95 % bootstrap intervals. The browser's figur
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from gradio_client import Client
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.serving import server
 from cogrpo.device import probe
 
 CALLS = 15
 WARM_UP = 3
 GOAL = 300  # ms, on two quiet cores
-ROOT = Path(__file__).parents[1]
 ASKED = ("a dog", 0, 16, "cosine", "", "champion")
 
 # Resolves with two times after the click: a new decode is on screen, all hidden, which the viewer shows for 250 ms by
@@ -48,25 +43,6 @@ CLICK = """() => new Promise((resolve) => {
   document.getElementById('generate').click();
 })"""
 DONE = "() => document.querySelector('.cg-viewer')?.dataset.state === 'done'"
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of an app of our own, once it is ready."""
-    with tempfile.TemporaryDirectory() as data, socket.socket() as probed:
-        probed.bind(("127.0.0.1", 0))
-        port = probed.getsockname()[1]
-        probed.close()
-        environment = {**os.environ, "PORT": str(port), "STUDIO_DATA": data}
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
-        )
-        try:
-            yield next(line.split()[-1] for line in process.stdout if line.startswith("Co-GRPO Studio"))
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
 
 
 def by_api(client: Client) -> float:
@@ -96,7 +72,11 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    with server() as address, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as data,
+        server(Path(data)) as address,
+        sync_playwright() as playwright,
+    ):
         client = Client(address, verbose=False)
         api = [by_api(client) for _ in range(WARM_UP + CALLS)][WARM_UP:]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -88,7 +88,9 @@ class Gate:
         _write(out / VERDICT, result, indent=1)
         shown = np.random.default_rng(0).permutation(len(self.prompts))[:SHOWN]
         pairs = tuple(
-            PicturePair(self.prompts[i].prompt, before.seed(i, 0), before.draws[0].steps, old[i, 0], new[i, 0])
+            PicturePair(
+                self.prompts[i].prompt, before.seed(i, 0), before.draws[0].steps, old[i, 0], new[i, 0]
+            )
             for i in shown
         )
         write_atomically(out / PAGE, page(result, pairs).encode())

@@ -44,7 +44,9 @@ class ValidationConfig(Config):
 
     every: Count = 10  # rounds
     per_category: Count = 10  # prompts
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1  # pictures of each prompt, each with a seed of its own
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = (
+        1  # pictures of each prompt, each with a seed of its own
+    )
 
 
 class RunConfig(Config):

@@ -231,7 +231,9 @@ def test_the_gate_from_end_to_end(judged, tmp_path, capsys):
         loaded = candidate.load(folder)
         table = ScoreTable.model_validate_json((tmp_path / "gate" / f"{name}.json").read_text())
         assert table.checkpoint == told[name] == loaded.sha256
-        assert {draw.seed for draw in table.draws} == {2**20, 2**20 + 1}, "none of those that chose the checkpoint"
+        assert {draw.seed for draw in table.draws} == {2**20, 2**20 + 1}, (
+            "none of those that chose the checkpoint"
+        )
         means[name] = [loaded.policy.mean_schedule(steps).table for steps in (2, 3)]
         for steps, mean in zip((2, 3), means[name], strict=True):
             (used,) = table.schedules[steps]

@@ -32,7 +32,7 @@ def paint(steps: int) -> tuple[list[PromptEntry], np.ndarray]:
     """Prompts and pictures uint8 [100, 128, 128, 3]."""
     entries = prompts.load("test")
     chosen = [entries[i] for i in np.random.default_rng(SEED).choice(len(entries), COUNT, replace=False)]
-    requests = [Request(entry.prompt, seed=SEED, steps=steps) for entry in chosen]
+    requests = [Request(entry.prompt, SEED, steps, "cosine", checkpoint="baseline") for entry in chosen]
     made = [item for item in Engine().generate(requests) if isinstance(item, Generation)]
     return chosen, np.stack([item.image for item in made])
 

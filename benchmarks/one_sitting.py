@@ -1,0 +1,153 @@
+"""One person, one laptop, one sitting: from the first picture over 40 votes to a model that is served.
+
+`python -m benchmarks.one_sitting FOLDER` starts `make run` with an empty data folder, and nothing else, and then does
+in a browser what a person would do: generates, votes by keys (a simulated person who likes the picture that shows what
+was asked for, as detector B sees it), waits for the round that begins by itself, reads its report, generates again. It
+prints one JSON line; screenshots and the round's report go to FOLDER. Exit 1 where the round was not promoted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks.serving import ROOT, free_port
+from cogrpo.emoji.detector import Detector
+from cogrpo.emoji.grammar import parse
+from cogrpo.emoji.verifier import score
+
+VOTES, LONGEST, PATIENCE = 40, 15 * 60, 120_000  # votes; s that a round may take; ms for anything else
+PROMPT = "a fox to the left of a tree on a light blue background"
+KEYS = {"left": "1", "tie": "2", "right": "3", "bad": "4"}
+READY = "Co-GRPO Studio is ready: "
+DONE = "() => document.querySelector('.cg-viewer')?.dataset.state === 'done'"
+ROUNDS = "document.querySelector('#rounds tbody')?.innerText ?? ''"
+TRAINS, ENDED = (
+    f"() => /trains/.test({ROUNDS})",
+    f"() => /promoted|rejected|parked|waits for a person/.test({ROUNDS})",
+)
+
+
+class Person:
+    """What a simulated person does on the page."""
+
+    def __init__(self, page: Page, address: str, shots: Path) -> None:
+        self.page, self.address, self.shots = page, address, shots
+        self.eye = Detector.load("b")
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.wait_for_function(DONE)
+
+    def generate(self, name: str) -> str:
+        """Returns the hash of the weights that painted it."""
+        self.tab("Explore")
+        self.page.fill("#prompt textarea", PROMPT)
+        self.page.keyboard.press("Control+Enter")
+        self.page.wait_for_selector("#cancel, #leave", state="visible")
+        self.page.wait_for_function(DONE)
+        self.shot(name)
+        with urllib.request.urlopen(f"{self.address}/healthz") as told:
+            return json.load(told)["checkpoint"]
+
+    def vote(self) -> str:
+        self.page.wait_for_selector(".cg-vote[data-state=open]")
+        prompt = self.page.inner_text(".cg-vote [data-part=prompt]")
+        left, right = (self.right(prompt, side) for side in ("left", "right"))
+        outcome = {(True, False): "left", (False, True): "right", (True, True): "tie"}.get(
+            (left, right), "bad"
+        )
+        self.page.keyboard.press(KEYS[outcome])
+        self.page.wait_for_selector(".cg-vote[data-state=voted]")
+        return outcome
+
+    def right(self, prompt: str, side: str) -> bool:
+        address = self.page.get_attribute(f".cg-vote [data-side={side}] img", "src")
+        with urllib.request.urlopen(address) as told, Image.open(io.BytesIO(told.read())) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB")))
+        return bool(score(parse(prompt).spec, self.eye.detect(pixels[None])[0]).strict)
+
+    def tab(self, name: str) -> None:
+        self.page.click(f"#tabs [role=tab]:has-text('{name}')")
+
+    def shot(self, name: str) -> None:
+        self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
+
+
+def sit(page: Page, address: str, out: Path) -> dict[str, object]:
+    begun = time.monotonic()
+    person = Person(page, address, out)
+    before = person.generate("1-before")
+    person.tab("Vote")
+    said = []
+    for number in range(VOTES):
+        said.append(person.vote())
+        if number == 0:
+            person.shot("2-voted")
+        if number < VOTES - 1:
+            page.keyboard.press("Space")
+    voted = time.monotonic()
+    person.tab("Training")
+    page.wait_for_function(TRAINS)
+    person.shot("3-training")
+    page.wait_for_function(ENDED, timeout=LONGEST * 1000)
+    ended = time.monotonic()
+    page.wait_for_selector("#pictures figure")
+    person.shot("4-report")
+    report = page.inner_text("#report")
+    (out / "report.txt").write_text(report + "\n", encoding="utf-8")
+    after = person.generate("5-after")
+    return {
+        "event": "one sitting", "person": "simulated: likes what detector B finds right", "promoted": before != after,
+        "votes": {outcome: said.count(outcome) for outcome in KEYS}, "voting_minutes": round((voted - begun) / 60, 1),
+        "round_minutes": round((ended - voted) / 60, 1), "before": before, "after": after,
+        "report": report.splitlines(),
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    out: Path = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
+        environment = {**os.environ, "PORT": str(free_port()), "STUDIO_DATA": data}
+        # In a group of its own, as in a terminal: what ends `make` ends the app, and the worker with it.
+        made = subprocess.Popen(
+            ["make", "run"],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            address = next(line.split()[-1] for line in made.stdout if line.startswith(READY))
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            told = sit(browser.new_page(viewport={"width": 1440, "height": 900}), address, out)
+            browser.close()
+        finally:
+            os.killpg(made.pid, 2)
+            made.wait()
+            made.stdout.close()
+    print(json.dumps(told))
+    return 0 if told["promoted"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

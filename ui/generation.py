@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from cogrpo import models, schedules
+from cogrpo.candidate import Candidate
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation, Update
@@ -32,6 +33,7 @@ from ui.records import Records
 
 Table = Sequence[Sequence[float]]
 BASELINES = ("cosine", "linear")
+RIVAL = "cosine"  # beside which a learned schedule is shown
 DRAWN_STEPS = 16  # the picker's small curves
 
 
@@ -69,8 +71,12 @@ class Generations:
 
     def schedules(self) -> dict[str, Table]:
         """Name -> table of every schedule that the menu offers."""
+        champion = self._champion()
+        learned = None if champion is None else champion.policy.base_schedule(DRAWN_STEPS)
+        if champion is not None and champion.policy.config.body == "table":
+            learned = champion.policy.mean_schedule(DRAWN_STEPS)
         names = (schedules.AUTO, *schedules.available())
-        return {name: schedules.resolve(name, DRAWN_STEPS).table.tolist() for name in names}
+        return {name: schedules.resolve(name, DRAWN_STEPS, learned=learned).table.tolist() for name in names}
 
     def schedule_notes(self) -> dict[str, str]:
         """Name -> what is said about it in the menu."""
@@ -82,10 +88,7 @@ class Generations:
 
     def learned(self) -> bool:
         """Whether there is a champion whose schedule was learned together with it."""
-        try:
-            return self.engine.registry.trained(self.engine.registry.resolve("champion")) is not None
-        except CheckpointError:
-            return False
+        return self._champion() is not None
 
     def device(self) -> str:
         """Where the network runs and in which precision, in words for the page."""
@@ -150,6 +153,21 @@ class Generations:
             kept = self.records.keep(generation, "page", pseudonym, scores, more)
             about |= {} if kept is None else {"files": kept.addresses, "generation": kept.generation}
             yield payload.close_message(key, generation.milliseconds, atlas, verifier=verifier, **about)
+            if recipe.schedule == schedules.LEARNED:
+                yield from self._rival(key, recipe, cancel)
+
+    def rival(self, recipe: Recipe) -> Recipe:
+        """The same prompt, seed and weights under a predefined schedule: whatever differs is the schedule's doing."""
+        checkpoint = f"{recipe.model}:{recipe.checkpoint_sha256}"
+        asked = Request(recipe.prompt, recipe.seed, recipe.steps, RIVAL, recipe.guidance, checkpoint)
+        return self.engine.prepare(asked)
+
+    def _rival(self, key: str, recipe: Recipe, cancel: threading.Event) -> Iterator[Message]:
+        """The rival's decode as one message; nothing where it was cancelled. It is shown, and not kept."""
+        for update in self.engine.decode([self.rival(recipe)], cancel):
+            if isinstance(update, Generation):
+                played = replace(update.trace, extras={"verifier": self.verdict(update)})
+                yield payload.beside_message(key, self._messages(played))
 
     def files(
         self, settings: Settings, cancel: threading.Event
@@ -213,6 +231,13 @@ class Generations:
     def baselines(self, recipe: Recipe) -> dict[str, Table]:
         """What the schedule's curves are drawn against."""
         return {name: schedules.build(name, recipe.steps, recipe.model).table.tolist() for name in BASELINES}
+
+    def _champion(self) -> Candidate | None:
+        """The champion with its schedule policy, or None where it has none."""
+        try:
+            return self.engine.registry.trained(self.engine.registry.resolve("champion"))
+        except CheckpointError:
+            return None
 
     def _messages(self, trace: Trace) -> list[Message]:
         """A trace from a file as messages; pictures that it lacks are painted by its own weights."""

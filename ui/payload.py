@@ -99,6 +99,11 @@ def close_message(
     }
 
 
+def beside_message(key: str, messages: Sequence[Message]) -> Message:
+    """Another decode's messages, to be shown beside the decode `key`."""
+    return {"type": "beside", "id": key, "messages": list(messages)}
+
+
 def atlas_message(codes: Sequence[int], cell: tuple[int, int], picture: bytes) -> Message:
     """What the used codes look like: one strip of cells, in the order of `codes`."""
     return {"codes": [int(code) for code in codes], "cell": list(cell), "picture": data_url(picture)}

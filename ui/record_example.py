@@ -1,12 +1,15 @@
-"""Records the decode that a cold page plays: `python -m ui.record_example` writes ui/static/example.trace."""
+"""Records the decode that a cold page plays, and beside it the same seed under cosine: `python -m ui.record_example`
+writes both to ui/static.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from cogrpo.recipe import Request
+from cogrpo.recipe import Recipe, Request
 from cogrpo.registry import Registry, data_folder
+from cogrpo.trace import Trace
 from ui import payload
 from ui.generation import Generations
 from ui.records import Records
@@ -14,23 +17,16 @@ from ui.records import Records
 PROMPT = "a fox to the left of a tree on a light blue background"
 SEEDS_TRIED = 50
 PLACE = Path(__file__).parent / "static" / "example.trace"
+RIVAL = PLACE.with_name("example-cosine.trace")
 
 
-def record(generations: Generations, request: Request, place: Path) -> bool:
-    """Decode `request` and write it as a shared trace, which needs no server.
-
-    Returns whether the detector found all that was asked for; only then is anything written.
-    """
-    recipe = generations.engine.prepare(request)
-    model = generations.engine.model(recipe)
+def record(generations: Generations, recipe: Recipe) -> Trace:
+    """Decode a recipe to a shared trace, which needs no server."""
     *updates, generation = generations.engine.decode([recipe])
-    verifier = generations.verdict(generation)
-    if verifier["strict"]:
-        pictures = [payload.png(update.images()[0]) for update in updates]
-        # No milliseconds: how long it took on another machine is nobody's figure.
-        extras = {"baselines": generations.baselines(recipe), "verifier": verifier}
-        generations.shared(generation.trace, pictures, model, **extras).save(place)
-    return verifier["strict"]
+    pictures = [payload.png(update.images()[0]) for update in updates]
+    # No milliseconds: how long it took on another machine is nobody's figure.
+    extras = {"baselines": generations.baselines(recipe), "verifier": generations.verdict(generation)}
+    return generations.shared(generation.trace, pictures, generations.engine.model(recipe), **extras)
 
 
 def main() -> None:
@@ -41,7 +37,11 @@ def main() -> None:
     asked = parser.parse_args()
     generations = Generations(Records(None), Registry(data_folder()))
     for seed in range(asked.seed, asked.seed + SEEDS_TRIED):
-        if record(generations, Request(asked.prompt, seed, asked.steps), PLACE):
+        recipe = generations.engine.prepare(Request(asked.prompt, seed, asked.steps))
+        own = record(generations, recipe)
+        if own.extras["verifier"]["strict"]:
+            own.save(PLACE)
+            record(generations, generations.rival(recipe)).save(RIVAL)
             print(f"{PLACE.name}: seed {seed}")
             return
     raise SystemExit(f"None of {SEEDS_TRIED} seeds gave a picture in which the detector found everything.")

@@ -30,7 +30,8 @@ HEAD = """
 
 KEYS = (
     ("Ctrl Enter", "generate"), ("Esc", "cancel"), ("Space", "play or pause"), ("← →", "one step"),
-    ("Home End", "first and last step"), ("L", "loop"), ("Tab, then arrows", "move the cell in a map"),
+    ("Home End", "first and last step"), ("L", "loop"), ("C", "the same seed under cosine"),
+    ("Tab, then arrows", "move the cell in a map"),
     ("Enter", "pin or release the cell"), ("1 2 3 4", "vote: A, tie, B, both bad"),
 )  # fmt: skip
 

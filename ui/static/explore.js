@@ -61,11 +61,13 @@ export function connect(element, props, watch, server) {
 
 /** The recorded decode as messages, read once so that it plays without the server; undefined where there is none. */
 async function readExample() {
-  const answer = await fetch(new URL('studio/example.trace', document.baseURI));
-  if (!answer.ok) return undefined;
-  const messages = await readTrace(await answer.arrayBuffer());
-  messages[0].tag = 'recorded example';
-  return messages;
+  const [own, rival] = await Promise.all(['example.trace', 'example-cosine.trace'].map(async (name) => {
+    const answer = await fetch(new URL(`studio/${name}`, document.baseURI));
+    return answer.ok ? readTrace(await answer.arrayBuffer()) : undefined;
+  }));
+  if (!own) return undefined;
+  own[0].tag = 'recorded example';
+  return rival ? [...own, { type: 'beside', id: own[0].id, messages: rival }] : own;
 }
 
 const cancel = () => (by('cancel') ?? by('leave'))?.click();

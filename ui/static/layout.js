@@ -62,11 +62,14 @@ export const LAYOUT = `<div class="cg-panes">
       <label class="cg-speed"><span>Speed</span><select data-part="speed">
         <option value="0.5">0.5×</option><option value="1" selected>1×</option><option value="2">2×</option>
         <option value="4">4×</option></select></label>
+      <button type="button" data-act="against" aria-keyshortcuts="C" aria-pressed="false" title="The same seed under cosine"
+        hidden>Cosine</button>
       <strong data-part="counter"></strong>
       <span class="cg-actions" data-part="actions"></span>
     </div>
     <div class="cg-time" data-part="time">
       <div class="cg-film"><p><b>Picture</b><br>after each step</p><canvas data-part="film"></canvas></div>
+      <div class="cg-film" data-part="rival" hidden><p><b>Cosine</b><br>same seed</p><canvas data-part="rivalfilm"></canvas></div>
       <div class="cg-slider" role="slider" tabindex="0" aria-label="Step" aria-valuemin="1" data-part="slider">
         <p><b>Step</b><br>← → or drag</p><svg data-part="track" aria-hidden="true"></svg></div>
     </div>

@@ -9,6 +9,7 @@
  *   top: {positions: number[], codes: number[][], probs: number[][]}, picture: string}} Step
  * @typedef {{type: 'close', id: string, milliseconds: ?number, atlas: ?Object, image: string, trace: string,
  *   verifier: ?Object, unknown: Object[], stopped?: boolean}} Close
+ * @typedef {{type: 'beside', id: string, messages: (Open | Step | Close)[]}} Beside
  * @typedef {{step: number, code: number, confidence: number, codes: number[], probs: number[]}} Decision
  */
 

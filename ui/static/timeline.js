@@ -138,7 +138,7 @@ function drawCurve({ parts, names }, y, grid, { record, t: now }, curve, head) {
   own.forEach((value, t) => {
     if (value === null) return;
     if (t !== now) parts.push(`<circle class="dot ${kind}" cx="${grid.x(t)}" cy="${place(value)}" r="1.8"/>`);
-    parts.push(figure(grid.x(t), floor + 15, value.toFixed(curve.digits), t === now));
+    parts.push(figure(grid.x(t), floor + 15, value.toFixed(value < 10 ? curve.digits : 1), t === now));
   });
   if (own[now] !== null && now >= 0) {
     parts.push(`<circle class="dot now ${kind}" cx="${grid.x(now)}" cy="${place(own[now])}" r="4.5"/>`);

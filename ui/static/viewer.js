@@ -30,6 +30,7 @@ class Viewer {
     this.parts = Object.fromEntries([...element.querySelectorAll('[data-part]')].map((part) => [part.dataset.part, part]));
     this.canvases = Object.fromEntries(MAP_NAMES.map((name) => [name, element.querySelector(`figure[data-map=${name}] canvas`)]));
     this.record = null;
+    this.rival = null; // the same prompt, seed and weights under another schedule
     this.pinned = -1;
     this.chosen = false; // whether the reader has pinned or released a cell
     this.pointed = -1;
@@ -47,6 +48,8 @@ class Viewer {
   open(message) {
     const tag = message.tag ?? '';
     this.record = new Record(message, () => this.#redraw());
+    this.rival = null;
+    this.#against(false);
     if (this.pinned >= this.record.cells) this.pinned = -1;
     this.pointed = -1;
     this.#set('tag', tag);
@@ -56,8 +59,6 @@ class Viewer {
     this.#set('seed', `, seed ${message.recipe.seed}`);
     this.#set('sum', this.record.cells);
     this.#set('last', this.record.steps);
-    this.#set('own', this.record.learned ? 'learned' : `this schedule: ${message.recipe.schedule ?? 'own'}`);
-    this.parts.ownline.className = this.record.learned ? 'learned' : 'own';
     this.parts.actions.replaceChildren();
     this.parts.below.replaceChildren();
     this.parts.slider.setAttribute('aria-valuemax', this.record.steps);
@@ -83,6 +84,15 @@ class Viewer {
     if (this.quiet.matches && this.clock.playing) this.clock.seek(this.record.received - 1);
     this.clock.arrived();
     if (!this.chosen && this.element.clientWidth >= 700) this.pinned = this.record.typical();
+    this.#redraw();
+  }
+
+  /** Another decode of the same steps, to be seen beside this one. @param {import('./record.js').Beside} message */
+  beside(message) {
+    if (this.record?.open.id !== message.id) return;
+    const [open, ...rest] = message.messages;
+    this.rival = new Record(open, () => this.#redraw());
+    for (const one of rest) if (one.type === 'step') this.rival.add(one); else this.rival.finish(one);
     this.#redraw();
   }
 
@@ -167,15 +177,25 @@ class Viewer {
       this.chosen = true;
       this.halt();
       this.#redraw();
-      this.#set('aloud', cellAloud(this.record, this.clock.t, this.pinned));
+      this.#set('aloud', cellAloud(this.shown, this.clock.t, this.pinned));
     });
   }
+
+  /** Whether the rival is shown in place of the decode, step for step. */
+  #against(yes) {
+    this.swapped = yes && this.rival !== null;
+    this.element.querySelector('[data-act=against]').setAttribute('aria-pressed', this.swapped);
+  }
+
+  /** What is on screen. */
+  get shown() { return this.swapped ? this.rival : this.record; }
 
   #key(event) {
     if (!this.record || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest?.(TYPING) || !this.element.offsetParent) return;
     const onButton = event.target.closest?.('button, summary, a, [role=tab], [role=radio], input');
-    const act = { ' ': 'play', ArrowLeft: 'back', ArrowRight: 'next', Home: 'first', End: 'last', l: 'loop', L: 'loop' }[event.key];
+    const act = { ' ': 'play', arrowleft: 'back', arrowright: 'next', home: 'first', end: 'last', l: 'loop', c: 'against' }[
+      event.key.toLowerCase()];
     if (!act || (onButton && (event.key === ' ' || onButton.matches('[role=tab], [role=radio]')))) return;
     event.preventDefault();
     this.#act(act);
@@ -190,6 +210,7 @@ class Viewer {
     else if (act === 'first') clock.seek(0);
     else if (act === 'unpin') this.pinned = -1;
     else if (act === 'last') clock.seek(record.received - 1);
+    else if (act === 'against') this.#against(!this.swapped);
     else if (act === 'loop') {
       clock.looping = !clock.looping;
       this.element.querySelector('[data-act=loop]').setAttribute('aria-pressed', clock.looping);
@@ -228,7 +249,7 @@ class Viewer {
 
   #view() {
     const cell = this.pointed >= 0 ? this.pointed : this.pinned;
-    return { record: this.record, t: this.clock.t, cell, whole: this.parts.whole.checked, fade: this.fade };
+    return { record: this.shown, t: this.clock.t, cell, whole: this.parts.whole.checked, fade: this.fade };
   }
 
   /** Draws once in the next frame, however much has changed until then. */
@@ -241,25 +262,30 @@ class Viewer {
 
   #draw() {
     if (!this.record || !this.element.offsetParent) return;
-    const { record, clock, parts } = this;
+    const { record, rival, clock, parts } = this;
     this.#maps();
     const view = this.#view();
     this.element.classList.toggle('cg-pinned', view.cell >= 0);
     drawInspector(parts.inspector, view, this.pinned === view.cell);
     const grid = axis(parts.time.clientWidth, record.steps);
     this.element.classList.toggle('cg-narrow', grid.narrow);
-    drawFilm(parts.film, view, grid);
+    drawFilm(parts.film, { record, t: clock.t }, grid);
+    parts.rival.hidden = !rival;
+    this.element.querySelector('[data-act=against]').hidden = !rival;
+    if (rival) drawFilm(parts.rivalfilm, { record: rival, t: clock.t }, grid);
     drawTrack(parts.track, view, grid);
     drawRows(parts.rows, parts.names, view, grid);
     this.follow(grid, view.t);
-    drawTable(parts.table, record, clock.t);
+    drawTable(parts.table, view.record, clock.t);
     this.#words();
     clock.drawn();
   }
 
   #words() {
-    const { record, clock, parts } = this;
+    const { shown: record, clock, parts } = this;
     const { t } = clock;
+    this.#set('own', record.learned ? 'learned' : `this schedule: ${record.open.recipe.schedule ?? 'own'}`);
+    parts.ownline.className = record.learned ? 'learned' : 'own';
     for (const [state, count] of Object.entries(record.counts(t))) this.#set(state, count);
     const at = moment(record, t);
     this.#set('where', `Where: ${at}`);

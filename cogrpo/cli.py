@@ -259,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("suite", choices=["emoji"], metavar="SUITE", help="emoji")
     command.add_argument("--model", default="emoji", choices=models.available())
     command.add_argument("--split", default="test", help="train, validation or test")
-    command.add_argument("--seeds", default="1", help="pictures a prompt, with seeds from 0")
+    command.add_argument("--seeds", default="1", help="pictures a prompt, each with a seed of its own")
     command.add_argument("--limit", help="only the first prompts of the split")
     command.add_argument(
         "--json", type=Path, help="where the figures go; the contact sheet beside it as .png"

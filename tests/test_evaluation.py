@@ -38,7 +38,14 @@ def few(each: int):
 
 def test_scores_are_means_over_prompts_and_seeds(engine):
     prompts, judge = few(3), MockJudge()
-    figures, sheet = evaluate(engine, judge, prompts, lambda p, s: Request(p, s, 2), seeds=2, batch=16)
+    seeds = []
+
+    def make(prompt, seed):
+        seeds.append(seed)
+        return Request(prompt, seed, 2)
+
+    figures, sheet = evaluate(engine, judge, prompts, make, seeds=2, batch=16)
+    assert seeds == list(range(2 * len(prompts))), "each picture has a seed of its own"
     assert judge.batches == [16, 16, 10]
     assert (figures["prompts"], figures["pictures"]) == (21, 42)
     assert figures["pictures_per_second"] > 0

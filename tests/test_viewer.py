@@ -92,6 +92,24 @@ def test_keyboard_takes_over_and_moves_the_step(visit: Visit, trace: Trace) -> N
     visit.wait("viewer.querySelector('[data-act=loop]').getAttribute('aria-pressed') === 'true'")
 
 
+def test_the_same_seed_under_cosine_stands_beside_it_and_takes_its_place_step_for_step(
+    visit: Visit, trace: Trace
+) -> None:
+    rival = Trace.load(STATIC / "example-cosine.trace")
+    assert (rival.recipe["seed"], rival.recipe["prompt"]) == (trace.recipe["seed"], trace.recipe["prompt"])
+    assert (trace.recipe["schedule"], rival.recipe["schedule"]) == ("learned", "cosine")
+    assert visit.page.is_visible("[data-part=rivalfilm]")
+    visit.page.keyboard.press("Home")
+    for shown, name in ((trace, "learned"), (rival, "this schedule: cosine"), (trace, "learned")):
+        visit.wait("set.step === '1'")
+        visit.page.wait_for_function(
+            "(text) => document.querySelector('[data-part=own]').textContent === text", arg=name
+        )
+        assert int(visit.part("new")) == (shown.kept_step == 0).sum()
+        visit.page.keyboard.press("c")
+    assert visit.page.get_attribute("[data-act=against]", "aria-pressed") == "true"
+
+
 def test_loop_begins_again(visit: Visit, trace: Trace) -> None:
     visit.page.keyboard.press("l")
     visit.page.keyboard.press("End")

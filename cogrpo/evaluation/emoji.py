@@ -49,9 +49,10 @@ def evaluate(
     seeds: int,
     batch: int,
 ) -> tuple[dict[str, object], Image.Image]:
-    """Decode every prompt with seeds 0 .. seeds-1 and score the pictures.
+    """Decode every prompt `seeds` times and score the pictures.
 
-    `make(prompt, seed)` gives the request. Returns the figures, ready for JSON, and a contact sheet of
+    Each picture has a seed of its own, from 0 on, prompt by prompt: with one for all prompts they would share their
+    noise, which a bootstrap over prompts cannot see. `make(prompt, seed)` gives the request. Returns the figures, ready for JSON, and a contact sheet of
     pictures chosen by a fixed random draw.
     """
     jobs = [(index, seed) for index in range(len(prompts)) for seed in range(seeds)]
@@ -62,7 +63,7 @@ def evaluate(
     for start in range(0, len(jobs), batch):
         part = jobs[start : start + batch]
         begin = time.perf_counter()
-        rows = list(_finished(engine, [make(prompts[index].prompt, seed) for index, seed in part]))
+        rows = list(_finished(engine, [make(prompts[index].prompt, index * seeds + seed) for index, seed in part]))
         seconds += time.perf_counter() - begin
         images = np.stack([row.image for row in rows])
         verdicts = judge.score(images, [prompts[index].spec for index, _ in part])

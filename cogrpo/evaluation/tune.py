@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th prompt")
     asked = parser.parse_args()
     engine = Engine()
-    model = engine.model(engine.prepare(Request("a dog")))
+    model = engine.model(engine.prepare(Request("a dog", checkpoint="baseline")))
     entries = prompts.load("validation")[:: asked.every]
     bench = Bench(model, Judge(), entries, asked.steps, range(asked.seeds))
     for form in asked.forms:

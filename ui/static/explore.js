@@ -1,8 +1,8 @@
 // What the Explore tab needs in the browser: the viewer fed by Gradio, keys, dropping files, one-click corrections.
 // Gradio loads its parts in any order, so nothing here looks for one before it is used.
+import { readExample } from './example.js';
 import { forget } from './kept.js';
 import { ratingForm } from './rating.js';
-import { readTrace } from './trace-file.js';
 import { mount } from './viewer.js';
 
 const SAVES = [['image', 'Picture (PNG, recipe inside)'], ['gif', 'Animation (GIF)'],
@@ -17,7 +17,7 @@ const by = (id) => document.getElementById(id);
  */
 export function connect(element, props, watch, server) {
   const viewer = mount(element);
-  const example = readExample();
+  const example = readExample(new URL('studio/', document.baseURI));
   let playing = '';
   let applied = 0;
   let left = ''; // the decode that 'Start again' has put aside
@@ -57,17 +57,6 @@ export function connect(element, props, watch, server) {
   corrections();
   shade();
   settings();
-}
-
-/** The recorded decode as messages, read once so that it plays without the server; undefined where there is none. */
-async function readExample() {
-  const [own, rival] = await Promise.all(['example.trace', 'example-cosine.trace'].map(async (name) => {
-    const answer = await fetch(new URL(`studio/${name}`, document.baseURI));
-    return answer.ok ? readTrace(await answer.arrayBuffer()) : undefined;
-  }));
-  if (!own) return undefined;
-  own[0].tag = 'recorded example';
-  return rival ? [...own, { type: 'beside', id: own[0].id, messages: rival }] : own;
 }
 
 const cancel = () => (by('cancel') ?? by('leave'))?.click();

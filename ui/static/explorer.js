@@ -1,4 +1,5 @@
 // The static page: one viewer, a place to drop a file, and nothing that asks a server for anything but the example.
+import { readExample } from './example.js';
 import { readTrace } from './trace-file.js';
 import { mount } from './viewer.js';
 
@@ -6,16 +7,15 @@ const viewer = mount(document.getElementById('viewer'));
 const line = document.getElementById('line');
 const prompt = document.getElementById('prompt');
 
-/** @param {ArrayBuffer} buffer @param {string} name @param {string} [tag] */
-async function play(buffer, name, tag = '') {
+/** @param {() => Promise<Object[]>} read gives the messages @param {string} name what they are read from */
+async function play(read, name) {
   try {
-    const messages = await readTrace(buffer);
+    const messages = await read();
     line.textContent = '';
     const { recipe } = messages[0];
     prompt.textContent = recipe.prompt;
     document.getElementById('recipe').textContent = `seed ${recipe.seed} · ${recipe.steps} steps · schedule ${
       recipe.schedule} · guidance ${recipe.guidance} · ${recipe.model}:${recipe.checkpoint_name ?? recipe.checkpoint}`;
-    messages[0].tag = tag;
     viewer.load(messages);
   } catch (error) {
     line.textContent = `${name}: ${error.message}`;
@@ -25,7 +25,7 @@ async function play(buffer, name, tag = '') {
 const pick = document.getElementById('pick');
 pick.addEventListener('change', async () => {
   const [file] = pick.files;
-  if (file) await play(await file.arrayBuffer(), file.name);
+  if (file) await play(async () => readTrace(await file.arrayBuffer()), file.name);
   pick.value = '';
 });
 document.addEventListener('dragover', (event) => {
@@ -37,16 +37,18 @@ document.addEventListener('drop', async (event) => {
   event.preventDefault();
   document.body.classList.remove('over');
   const [file] = event.dataTransfer.files;
-  if (file) await play(await file.arrayBuffer(), file.name);
+  if (file) await play(async () => readTrace(await file.arrayBuffer()), file.name);
 });
 
 // A link may name a trace that lies beside this page: explorer.html?trace=fox.trace
 const wanted = new URLSearchParams(location.search).get('trace');
-const source = new URL(wanted ?? 'example.trace', location.href);
-if (source.origin === location.origin) {
+if (wanted === null) await play(() => readExample(location.href), 'example.trace');
+else if (new URL(wanted, location.href).origin === location.origin) {
+  const source = new URL(wanted, location.href);
+  const name = source.pathname.split('/').pop();
   const answer = await fetch(source);
-  if (answer.ok) await play(await answer.arrayBuffer(), source.pathname.split('/').pop(), wanted ? '' : 'recorded example');
-  else line.textContent = `${source.pathname.split('/').pop()}: there is no such file beside this page.`;
+  if (answer.ok) await play(async () => readTrace(await answer.arrayBuffer()), name);
+  else line.textContent = `${name}: there is no such file beside this page.`;
 } else {
   line.textContent = 'Only a trace that lies beside this page can be opened by a link. Drop the file here.';
 }

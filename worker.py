@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from cogrpo.background import enter, undisturbed
 from cogrpo.ballots import comparisons
-from cogrpo.cli_training import REFUSED, check_device
+from cogrpo.cli_training import REFUSED, training_device
 from cogrpo.config import load_config
 from cogrpo.loop import Inputs, Work
 from cogrpo.loop_config import DEMO, RoundConfig
@@ -39,8 +39,8 @@ TICK, ACTOR = 2.0, "worker"  # s between two looks at the store; who it is in th
 class Worker:
     """Works on one round after another; config: of those that begin now."""
 
-    def __init__(self, store: Store, registry: Registry, config: RoundConfig) -> None:
-        self.store, self.registry, self.config = store, registry, config
+    def __init__(self, store: Store, registry: Registry, config: RoundConfig, device: str = "cpu") -> None:
+        self.store, self.registry, self.config, self.device = store, registry, config, device
         with self.write() as session:
             aliases.establish(session, config.model, registry.comes_with(config.model), registry.data, ACTOR)
 
@@ -95,7 +95,7 @@ class Worker:
             rounds.advance(session, claim.id, claim.fence, "frozen", folder=f"rounds/{claim.id}")
 
     def training(self, claim: Claim, work: Work) -> None:
-        for line in work.train():
+        for line in work.train(self.device):
             with self.write() as session:
                 rounds.note(session, claim.id, claim.fence, line["round"], line)
         sha256, folder = work.hand_in()
@@ -122,13 +122,13 @@ def main() -> int:
     told.add_argument("--config", type=Path, default=os.environ.get("STUDIO_ROUNDS") or DEMO)
     told.add_argument("--once", action="store_true", help="end after one round, or where there is none")
     told.add_argument("--dry-run", action="store_true", help="tell what would be done")
-    told.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]; auto is the CPU so far")
+    told.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]; auto is the CPU")
     told.add_argument("--embedded", action="store_true", help="as the app starts it")
     asked = told.parse_args()
     try:
-        check_device(asked.device)
+        device = training_device(asked.device)
         config, data = load_config(Path(asked.config), RoundConfig), data_folder().resolve()
-        worker = Worker(Store.open(data), Registry(data), config)
+        worker = Worker(Store.open(data), Registry(data), config, device)
     except (StoreError, CheckpointError, *REFUSED) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -31,14 +31,14 @@ SPLITS = ("validation", "test")  # prompts that a gate may ask
 
 def train(asked: argparse.Namespace) -> int:
     config = _configured(asked)
-    check_device(asked.device)
+    device = training_device(asked.device)
     if asked.dry_run:
-        print(json.dumps(_dry_run(config)))
+        print(json.dumps(_dry_run(config, device)))
         return 0
     done = checkpoint.latest_round(asked.out)
     bar = tqdm(total=config.rounds, initial=done, unit="round", file=sys.stderr, dynamic_ncols=True)
     with bar:
-        for line in training.run(config, asked.out):
+        for line in training.run(config, asked.out, device):
             print(json.dumps(line), flush=True)
             bar.update(line["round"] - bar.n)
             bar.set_postfix(reward=f"{line['reward']:.3f}", steps=line["steps"])
@@ -95,24 +95,25 @@ def _configured(asked: argparse.Namespace) -> RunConfig:
     return validated(told, RunConfig, str(asked.config))
 
 
-def _dry_run(config: RunConfig) -> dict[str, object]:
-    told = training.rehearse(config)
+def _dry_run(config: RunConfig, device: str) -> dict[str, object]:
+    told = training.rehearse(config, device)
     seconds = {phase: round(value, 2) for phase, value in told["seconds"].items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"peak_mib": round(peak), "seconds": seconds, "hours": round(told["hours"], 2)}
 
 
-def check_device(asked: str) -> None:
-    """Raises TrainingError where the embedded model, the only one so far, cannot train on a device."""
+def training_device(asked: str) -> str:
+    """Where a network is trained: `auto` is the CPU, which is enough for the embedded model and repeats to the bit.
+
+    Raises TrainingError for a device that is not here."""
     kind, _, number = asked.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
         raise TrainingError(f"device: {asked!r} is unknown; allowed are auto, cpu and cuda[:n].")
-    if kind == "cuda":
-        here = torch.cuda.device_count() > int(number or 0)
-        why = (
-            "the embedded model trains on the CPU alone so far" if here else "torch finds no such device here"
+    if kind == "cuda" and torch.cuda.device_count() <= int(number or 0):
+        raise TrainingError(
+            f"device: {asked!r} is not allowed: torch finds no such device here; allowed are auto and cpu."
         )
-        raise TrainingError(f"device: {asked!r} is not allowed: {why}; allowed are auto and cpu.")
+    return "cpu" if kind == "auto" else asked
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -130,7 +131,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="one round thrown away: memory, seconds by phase, hours at most",
     )
-    command.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]; auto is the CPU so far")
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]; auto is the CPU")
     command.set_defaults(run=lambda asked, engine, judge: train(asked))
 
     command = commands.add_parser("gate", help="hold a candidate against the champion")

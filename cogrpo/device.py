@@ -46,7 +46,7 @@ def probe() -> Precision:
 
 
 def accelerator() -> torch.device:
-    """Where a network of the hub runs: the first GPU, else the processor. The embedded model stays on the processor."""
+    """Where a network of the hub runs: the first GPU, else the processor. The processor serves the embedded model."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -86,7 +86,7 @@ class Gate:
         _write(out / CANDIDATE, after)
         result = verdict(after, before, self.config, votes, tastes)
         _write(out / VERDICT, result, indent=1)
-        shown = np.random.default_rng(0).permutation(len(self.prompts))[:SHOWN]
+        shown = np.random.default_rng(0).permutation(len(self.prompts))[:SHOWN].tolist()
         pairs = tuple(
             PicturePair(
                 self.prompts[i].prompt, before.seed(i, 0), before.draws[0].steps, old[i, 0], new[i, 0]

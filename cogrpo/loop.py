@@ -92,12 +92,12 @@ class Work:
         lines = (self.folder / INPUTS / name).read_text(encoding="utf-8").splitlines()
         return [Comparison.model_validate_json(line) for line in lines]
 
-    def train(self) -> Iterator[dict[str, Any]]:
+    def train(self, device: str = "cpu") -> Iterator[dict[str, Any]]:
         """Fit the preference reward, then train; yields every line of the run at least once, and raises what
         `training.run` raises. The lines of an attempt before come first: its reader may have been killed with them."""
         self._fit()
         yield from self._told()
-        yield from training.run(self.run_config(), self.folder / RUN)
+        yield from training.run(self.run_config(), self.folder / RUN, device)
 
     def _told(self) -> list[dict[str, Any]]:
         """The lines of finished rounds that an attempt before has written."""

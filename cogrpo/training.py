@@ -65,13 +65,15 @@ class RunConfig(Config):
     validation: ValidationConfig = ValidationConfig()
 
 
-def build(config: RunConfig, cache: Path | None = None) -> Trainer:
-    """Load all that a run needs, and write nothing. Raises CheckpointError, ScheduleError, RewardError,
-    PromptListError or TrainingError."""
+def build(config: RunConfig, cache: Path | None = None, device: str = "cpu") -> Trainer:
+    """Load all that a run needs, and write nothing. device: where the network is trained; the rest is the CPU's.
+
+    Raises CheckpointError, ScheduleError, RewardError, PromptListError or TrainingError."""
     registry = Registry()
     weights = registry.resolve(f"{config.model}:{config.checkpoint}")
     prompts = training_prompts(config)
     model = registry.load(weights, probe().name)
+    model.network.to(device)
     own = own_policy(registry, config.schedule, weights)
     # What was learned at a number of steps that this run does not train is kept as it is.
     lengths = {*config.trainer.steps, *(() if own is None else own.trained)}
@@ -94,7 +96,7 @@ def mixer_of(config: RunConfig, registry: Registry, cache: ScoreCache) -> Mixer:
     return Mixer.load(config.trainer.rewards, cache, fitted, config.trainer.reward_placement)
 
 
-def run(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
+def run(config: RunConfig, out: Path, device: str = "cpu") -> Iterator[dict[str, Any]]:
     """Train up to `config.rounds`, going on from `out` where it holds a checkpoint of this configuration.
 
     Yields one line of metrics a round, which is also kept in `metrics.jsonl`. Raises what `build` and `Trainer.advance`
@@ -102,7 +104,7 @@ def run(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
     last checkpoint is damaged, OSError.
     """
     told = config.model_dump(mode="json")
-    trainer = build(config, out / CACHE)
+    trainer = build(config, out / CACHE, device)
     with sinks.opened(config.sink, out.name, told) as report, _alone(out):
         best: float | None = None
         last = checkpoint.latest(out)
@@ -132,14 +134,15 @@ def run(config: RunConfig, out: Path) -> Iterator[dict[str, Any]]:
             yield _told(out, metrics, report)
 
 
-def rehearse(config: RunConfig) -> dict[str, Any]:
+def rehearse(config: RunConfig, device: str = "cpu") -> dict[str, Any]:
     """What a run costs, from one round and one validation that are thrown away: seconds by phase, and hours.
 
     The round has the most steps and both updates, and every group that spreads at all is informative; hours count each
     phase as often as the run has it. So they are an upper bound.
     """
     dearest = {"arm": "joint", "schedule_first": 0, "steps": config.trainer.steps[-1:], "least_spread": 0.0}
-    trainer = build(config.model_copy(update={"trainer": config.trainer.model_copy(update=dearest)}))
+    longest = config.model_copy(update={"trainer": config.trainer.model_copy(update=dearest)})
+    trainer = build(longest, device=device)
     metrics = trainer.advance()
     seconds = {
         name.removeprefix(SECONDS): value for name, value in metrics.items() if name.startswith(SECONDS)

@@ -44,7 +44,7 @@ def save(model: Learner, path: Path) -> None:
     save_file(dict(model.network.state_dict()), path)
 
 
-def build(config: training.RunConfig, cache: Path | None = None) -> Trainer:
+def build(config: training.RunConfig, cache: Path | None = None, device: str = "cpu") -> Trainer:
     """As `training.build`, without prompts and rewards that need real weights."""
     found = Registry()
     weights = found.resolve(f"{config.model}:{config.checkpoint}")

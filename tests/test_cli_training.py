@@ -89,7 +89,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(ask, tmp_path):
 
 
 def test_an_error_without_a_file_name_is_a_sentence(ask, monkeypatch):
-    def lost(config, out):
+    def lost(config, out, device):
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(training, "run", lost)
@@ -107,7 +107,7 @@ def test_a_configuration_that_is_not_text_is_one_sentence(tmp_path, capsys):
     [
         ("cuda", 0, "torch finds no such device here"),
         ("cuda:1", 1, "torch finds no such device here"),
-        ("cuda:0", 1, "trains on the CPU alone so far"),
+        ("cuda:0", 1, None),
         ("tpu", 1, "'tpu' is unknown"),
         ("cpu:1", 1, "'cpu:1' is unknown"),
         ("cuda:x", 1, "'cuda:x' is unknown"),
@@ -117,10 +117,14 @@ def test_a_configuration_that_is_not_text_is_one_sentence(tmp_path, capsys):
 )
 def test_a_device_that_cannot_train_is_one_sentence(ask, tmp_path, monkeypatch, device, cards, said):
     monkeypatch.setattr("torch.cuda.device_count", lambda: cards)
-    monkeypatch.setattr(training, "rehearse", lambda config: {"seconds": {}, "hours": 0.0})
+    used = []
+    told = {"seconds": {}, "hours": 0.0}
+    monkeypatch.setattr(training, "rehearse", lambda config, device: used.append(device) or told)
     code, lines, error = ask(CONFIG, "--device", device, "--dry-run")
     assert code == (0 if said is None else 2) and not (tmp_path / "run").exists()
-    if said is not None:
+    if said is None:
+        assert used == ["cpu" if device == "auto" else device]
+    else:
         assert not lines and error.startswith("error: device: ") and said in error and error.count("\n") == 1
 
 

@@ -31,7 +31,7 @@ def config(**changes) -> RunConfig:
     return RunConfig.model_validate({**told, **changes})
 
 
-def build(config: RunConfig, cache=None) -> Trainer:
+def build(config: RunConfig, cache=None, device="cpu") -> Trainer:
     """As `training.build`, of what has no weights."""
     told = config.trainer
     return trainer(
@@ -141,7 +141,7 @@ def test_another_configuration_is_refused_and_changes_nothing(tmp_path):
 def test_a_run_does_not_go_on_from_another_origin(tmp_path, monkeypatch, name, value):
     list(islice(training.run(config(), tmp_path), 1))
 
-    def other(config, cache=None):
+    def other(config, cache=None, device="cpu"):
         built = build(config)
         built.origin[name] = value
         return built
@@ -181,7 +181,7 @@ def test_trackio_that_is_not_installed_is_one_sentence_and_leaves_nothing(tmp_pa
 
 
 def test_a_run_that_cannot_be_built_leaves_nothing(tmp_path, monkeypatch):
-    def broken(config, cache=None):
+    def broken(config, cache=None, device="cpu"):
         raise TrainingError("no.")
 
     monkeypatch.setattr(training, "build", broken)

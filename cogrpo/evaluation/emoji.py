@@ -52,8 +52,8 @@ def evaluate(
     """Decode every prompt `seeds` times and score the pictures.
 
     Each picture has a seed of its own, from 0 on, prompt by prompt: with one for all prompts they would share their
-    noise, which a bootstrap over prompts cannot see. `make(prompt, seed)` gives the request. Returns the figures, ready for JSON, and a contact sheet of
-    pictures chosen by a fixed random draw.
+    noise, which a bootstrap over prompts cannot see. `make(prompt, seed)` gives the request. Returns the figures, ready
+    for JSON, and a contact sheet of pictures chosen by a fixed random draw.
     """
     jobs = [(index, seed) for index in range(len(prompts)) for seed in range(seeds)]
     chosen = set(np.random.default_rng(0).permutation(len(jobs))[:SHEET_PICTURES].tolist())
@@ -63,7 +63,9 @@ def evaluate(
     for start in range(0, len(jobs), batch):
         part = jobs[start : start + batch]
         begin = time.perf_counter()
-        rows = list(_finished(engine, [make(prompts[index].prompt, index * seeds + seed) for index, seed in part]))
+        rows = list(
+            _finished(engine, [make(prompts[index].prompt, index * seeds + seed) for index, seed in part])
+        )
         seconds += time.perf_counter() - begin
         images = np.stack([row.image for row in rows])
         verdicts = judge.score(images, [prompts[index].spec for index, _ in part])

@@ -39,8 +39,11 @@ class EmojiModel:
     def forward(
         self, tokens: Tensor, hidden: Tensor, condition: Condition, progress: Tensor, unconditional: bool
     ) -> Prediction:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits, states = self.network(tokens, hidden, self.network.read(condition.tensors))
+        device = self.network.no_text.device
+        tokens, hidden = tokens.to(device), hidden.to(device)
+        text = {name: tensor.to(device) for name, tensor in condition.tensors.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits, states = self.network(tokens, hidden, self.network.read(text))
             without = None
             if unconditional:
                 # Without a text all rows have the same names of codes, as costly as all of a row's own logits.

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cogrpo import schedules
 from cogrpo.config import Config
 from cogrpo.device import probe
 from cogrpo.emoji.detector import Detector
@@ -71,12 +70,18 @@ class Gate:
         votes: Sequence[GateVote] = (),
         tastes: Sequence[Taste] = (),
     ) -> Judged:
-        """Decode, judge and write. Raises CheckpointError, GateError, RewardError or OSError."""
+        """Decode, judge and write. candidate: with the policy that it was trained with.
+
+        Raises CheckpointError, GateError, RewardError or OSError."""
         steps = self.trainer.steps
-        champion_player, candidate_player = (
-            _player(registry, champion, steps),
-            _player(registry, candidate, steps),
+        learned, held = (registry.trained(checkpoint) for checkpoint in (candidate, champion))
+        # Loose weights play the schedule from which the candidate's began, as a rule the best that was set by hand.
+        bases = [learned.policy.base_schedule(count) for count in steps]
+        begun = SchedulePolicy(
+            PolicyConfig(low=learned.policy.config.low, high=learned.policy.config.high), bases
         )
+        champion_player = _player(registry, champion, begun if held is None else held.policy)
+        candidate_player = _player(registry, candidate, learned.policy)
         seeds = range(GATE_SEEDS, GATE_SEEDS + self.seeds)
         bench = Bench(self.mixer, Detector.load("b"), self.prompts, seeds, steps, self.trainer.block_rows)
         out.mkdir(parents=True, exist_ok=True)
@@ -102,14 +107,7 @@ def spread(entries: Sequence[PromptEntry], limit: int) -> list[PromptEntry]:
     return [entries[index] for index in np.linspace(0, len(entries) - 1, limit).round().astype(int)]
 
 
-def _player(registry: Registry, weights: Checkpoint, steps: tuple[int, ...]) -> Player:
-    """Weights and the schedule policy that they were trained with; loose weights play their `auto` schedule."""
-    told = registry.trained(weights)
-    if told is None:
-        bases = [schedules.resolve(schedules.AUTO, count, weights.model) for count in steps]
-        policy = SchedulePolicy(PolicyConfig(), bases)
-    else:
-        policy = told.policy
+def _player(registry: Registry, weights: Checkpoint, policy: SchedulePolicy) -> Player:
     return Player(weights.sha256, registry.load(weights, probe().name), policy)
 
 

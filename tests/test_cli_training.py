@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,11 +15,12 @@ from test_trainer import SETTINGS, Bright, Learner
 from test_training import small_world  # noqa: F401 (a fixture that acts by itself)
 from tqdm import tqdm
 
-from cogrpo import candidate, cli_training, training
+from cogrpo import candidate, cli_training, schedules, training
 from cogrpo.cli import main
 from cogrpo.emoji.detector import Detector
 from cogrpo.evaluation import score_table
 from cogrpo.gate import ScoreTable
+from cogrpo.policy import PolicyConfig, SchedulePolicy
 from cogrpo.registry import Registry
 from cogrpo.rewards.mixer import Mixer
 
@@ -243,6 +245,22 @@ def test_the_gate_from_end_to_end(judged, tmp_path, capsys):
             (used,) = table.schedules[steps]
             assert np.array_equal(np.array(used, np.float32), mean.numpy()), "its own policy's mean"
     assert not all(a.equal(b) for a, b in zip(*means.values(), strict=True))
+
+
+def test_weights_without_a_policy_play_the_schedule_from_which_the_candidates_began(
+    judged, tmp_path, monkeypatch
+):
+    loose = tmp_path / "data" / "loose.safetensors"
+    shutil.copyfile(tmp_path / "new" / training.CHOSEN / candidate.WEIGHTS, loose)
+    begun = SchedulePolicy(PolicyConfig(), [schedules.build("linear", steps) for steps in (2, 3)])
+    monkeypatch.setattr(
+        Registry, "trained", lambda self, told: None if told.path == loose else SimpleNamespace(policy=begun)
+    )
+    judged("--limit", "50", "--against", str(loose))
+    table = ScoreTable.model_validate_json((tmp_path / "gate" / "champion.json").read_text())
+    for steps in (2, 3):
+        (used,) = table.schedules[steps]
+        assert np.allclose(used[:-1], schedules.build("linear", steps).table[:-1], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,6 @@ def test_a_prompt_that_is_understood_needs_no_word() -> None:
 
 
 def test_newcomers_are_told_of_learning_only_where_something_was_learned() -> None:
-    sentence = "the schedule is learned together with the model"
+    sentence = "it is learned together with the model"
     assert sentence in notices.how_to_read(learned=True)
     assert sentence not in notices.how_to_read(learned=False)

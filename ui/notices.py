@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-_LEARNED = " Here it is learned together with the model; the strip <b>Cosine</b> shows the same seed under a schedule set by hand."
+_LEARNED = (
+    " Here it is learned together with the model; the strip <b>Cosine</b> shows the same seed under a schedule set by "
+    "hand."
+)
 _HOW = (
     "The picture is 8 × 8 <b>tokens</b>: small patches, each picked from about two thousand, all hidden at "
     "first. At each <b>step</b> the model guesses every hidden patch, keeps some of the guesses, by how sure "

@@ -147,6 +147,30 @@ def test_where_nothing_is_kept_the_picture_comes_all_the_same(generations: Gener
     assert "Not kept" in notices.unkept(generations.records.problem)
 
 
+@pytest.mark.parametrize("guidance", ["", 4])
+def test_a_learned_schedule_comes_with_the_same_seed_under_cosine(
+    generations: Generations, guidance: object
+) -> None:
+    generations.verdict = lambda generation: {"strict": True, "soft": 1.0, "clauses": [], "failed": []}
+    learned = json.dumps({"name": "learned", "table": TABLE})
+    *own, beside = generations.stream(
+        Settings("a dog", 7, 3, learned, guidance, "champion"), threading.Event()
+    )
+    opened = own[0]["recipe"]
+    assert beside["type"] == "beside" and beside["id"] == own[0]["id"]
+    rival = beside["messages"][0]["recipe"]
+    assert [message["type"] for message in beside["messages"]] == ["open", "step", "step", "step", "close"]
+    changed = {name for name, value in rival.items() if value != opened[name]}
+    assert changed == {"schedule", "schedule_table"} and rival["schedule"] == "cosine"
+    assert {row[3] for row in rival["schedule_table"]} == ({4.0} if guidance else {1.5})
+
+
+def test_what_is_no_learned_schedule_stands_alone(generations: Generations) -> None:
+    generations.verdict = lambda generation: {"strict": True, "soft": 1.0, "clauses": [], "failed": []}
+    *_, last = generations.stream(Settings("a dog", 7, 3, "linear", "", "champion"), threading.Event())
+    assert last["type"] == "close"
+
+
 def test_what_is_told_of_the_engine_is_the_engines(generations: Generations) -> None:
     generations.engine.device, generations.engine.precision = "cuda", "bfloat16"
     health = generations.health()

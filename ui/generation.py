@@ -158,9 +158,12 @@ class Generations:
 
     def rival(self, recipe: Recipe) -> Recipe:
         """The same prompt, seed and weights under a predefined schedule: whatever differs is the schedule's doing."""
-        checkpoint = f"{recipe.model}:{recipe.checkpoint_sha256}"
-        asked = Request(recipe.prompt, recipe.seed, recipe.steps, RIVAL, recipe.guidance, checkpoint)
-        return self.engine.prepare(asked)
+        schedule = schedules.build(RIVAL, recipe.steps, recipe.model)
+        if recipe.guidance != schedules.AUTO:
+            schedule = schedule.with_guidance(recipe.guidance)
+        numbers = tuple(map(tuple, schedule.table.tolist()))
+        told = {"schedule": RIVAL, "schedule_table": numbers, "interpolated": False}
+        return recipe.model_copy(update=told)
 
     def _rival(self, key: str, recipe: Recipe, cancel: threading.Event) -> Iterator[Message]:
         """The rival's decode as one message; nothing where it was cancelled. It is shown, and not kept."""

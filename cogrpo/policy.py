@@ -123,8 +123,11 @@ class SchedulePolicy(nn.Module):
 
     @torch.no_grad()
     def mean_schedule(self, steps: int, name: str = "learned") -> Schedule:
-        """The schedule that the `table` body has learned. Raises ScheduleError for `state`, whose numbers are
-        known only step by step."""
+        """The schedule that the `table` body has learned, as it acts: r never rises.
+
+        Where the numbers of r do, the clamp leaves one token a step, as it does where they stay; so this gives the same
+        pictures, and others may use it as a table of theirs. Raises ScheduleError for `state`, whose numbers are known
+        only step by step."""
         if self.config.body != "table":
             raise ScheduleError(
                 "schedule: 'learned' is not allowed: this checkpoint's policy reads the state, so it has no table."
@@ -132,6 +135,7 @@ class SchedulePolicy(nn.Module):
         check_steps(steps)
         every = torch.arange(steps)
         table = self.value(self.mean(None, every, torch.full_like(every, steps)))
+        table[:, 0] = table[:, 0].cummin(dim=0).values
         return Schedule(name, table, interpolated=steps not in self.trained)
 
     def base_schedule(self, steps: int) -> Schedule:

@@ -56,8 +56,9 @@ def test_an_untrained_table_is_its_base_bit_for_bit(form):
         base = schedules.build(form, count)
         policy = SchedulePolicy(PolicyConfig(), [base])
         mean = policy.mean_schedule(count).table
-        # A number at a bound is held just inside of it.
+        # A number at a bound is held just inside of it, and r does not rise again.
         inside = (base.table > policy.low) & (base.table < policy.high)
+        inside[:, 0] &= base.table[:, 0] <= 1 - INSIDE
         used = effective(SPREAD, torch.arange(count), torch.full((count,), count)) & inside
         assert torch.equal(mean[used], base.table[used])
         hides = [(table[:, 0] * 64).floor().clamp(max=63) for table in (mean, base.table)]
@@ -193,6 +194,19 @@ def test_what_the_last_row_never_learns_is_not_carried_to_another_number_of_step
         assert shift[:, column].tolist() == pytest.approx([1, 1, 1.5, 2, 2.5, 3, 3, 3])
     for column in (1, 3):
         assert shift[:, column].tolist() == pytest.approx([1, 1, 1.5, 2, 2.5, 3, 51, 99])
+
+
+def test_the_mean_schedule_never_rises_and_paints_what_its_numbers_paint():
+    policy = make(steps=(8,))
+    with torch.no_grad():
+        for offsets in policy.body.offsets:
+            offsets.normal_(std=1.5)
+    mean, (raw,) = policy.mean_schedule(8), explore(policy, [8], [7], STILL)[1].schedules
+    assert (raw.table[:, 0].diff() > 0).any() and not (mean.table[:, 0].diff() > 0).any()
+    assert torch.equal(raw.table[:, 1:], mean.table[:, 1:])
+    model = MockModel()
+    condition = model.condition(PROMPTS[:1])
+    same_bits(*(list(decode(model, condition, [schedule], [7])) for schedule in (raw, mean)))
 
 
 def test_each_trained_number_of_steps_has_its_own_table():

@@ -31,12 +31,20 @@ from ui.studio import HEAD, STATIC, build
 from ui.theme import StudioTheme
 
 
+def port_from_settings() -> int:
+    """PORT, 7860 unless set. Raises ValueError, in one sentence."""
+    text = os.environ.get("PORT", "7860")
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise ValueError(f"PORT: {text!r} is not allowed; allowed are whole numbers from 1 to 65535.")
+    return int(text)
+
+
 def main() -> None:
     started = time.monotonic()
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")
-    port = int(os.environ.get("PORT", "7860"))
     data = Path(os.environ.get("STUDIO_DATA", "data")).resolve()
     try:
+        port = port_from_settings()
         generations = Generations(Records.open(data), Registry(data))
         pairs = Pairs(generations.engine, generations.records)
         loop = Loop(generations, data)
@@ -53,10 +61,13 @@ def main() -> None:
         Route("/healthz", healthz),
     ]
     studio = build(generations, pairs, loop)
-    studio.launch(
-        server_name=host, server_port=port, theme=StudioTheme(), head=HEAD, mcp_server=True, ssr_mode=False,
-        app_kwargs={"routes": routes}, footer_links=[], quiet=True, prevent_thread_lock=True, share=False,
-    )  # fmt: skip
+    try:
+        studio.launch(
+            server_name=host, server_port=port, theme=StudioTheme(), head=HEAD, mcp_server=True, ssr_mode=False,
+            app_kwargs={"routes": routes}, footer_links=[], quiet=True, prevent_thread_lock=True, share=False,
+        )  # fmt: skip
+    except OSError:  # Gradio's own words name a setting that is not ours
+        raise SystemExit(f"PORT: {port} on {host} is in use or not allowed; choose another port.") from None
     print(f"Co-GRPO Studio is ready: http://{host}:{port}", flush=True)
     threading.Thread(target=generations.warm, daemon=True).start()
     loop.start()

@@ -25,9 +25,10 @@ from PIL import Image
 from benchmarks.serving import ROOT, server
 from cogrpo.config import load_config
 from cogrpo.emoji import prompts
+from cogrpo.emoji.judge import Judge
 from cogrpo.emoji.prompts import PromptEntry
 from cogrpo.engine import Engine, Generation
-from cogrpo.evaluation.emoji import Judge, interval
+from cogrpo.evaluation.emoji import interval
 from cogrpo.evaluation.taste import VOTERS
 from cogrpo.loop_config import RoundConfig
 from cogrpo.recipe import Request

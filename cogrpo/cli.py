@@ -18,11 +18,12 @@ import numpy as np
 from cogrpo import cli_training, models, schedules
 from cogrpo.device import PrecisionError
 from cogrpo.engine import Engine, Generation
+from cogrpo.files import opened
 from cogrpo.noise import MOST_SEED
-from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, whole, write_png
+from cogrpo.recipe import Recipe, RecipeError, Request, whole, write_png
 from cogrpo.registry import CheckpointError
 from cogrpo.schedule import Schedule, ScheduleError
-from cogrpo.trace import MAGIC, Trace, TraceError, write_atomically
+from cogrpo.trace import Trace, TraceError, write_atomically
 
 # FloatingPointError: weights that return NaN.
 REFUSED = (
@@ -68,25 +69,25 @@ def sample(asked: argparse.Namespace, engine: Engine | None, judge: object) -> i
                 jobs.append(engine.prepare(request))
         except RecipeError as error:
             jobs.append({"prompt": prompt, "error": str(error)})
-    asked.out.mkdir(parents=True, exist_ok=True)
     results = _results(engine, judge, [job for job in jobs if isinstance(job, Recipe)], batch)
     number = 0
     for job in jobs:
         line = job
         if isinstance(job, Recipe):
-            line = _write(*next(results), asked.out, number)
+            made = next(results)
+            asked.out.mkdir(parents=True, exist_ok=True)  # not before there is something to keep
+            line = _write(*made, asked.out, number)
             number += 1
         print(json.dumps(line, ensure_ascii=False), flush=True)
     return int(number < len(jobs))
 
 
 def inspect(asked: argparse.Namespace, engine: Engine | None, judge: object) -> int:
-    data = read_file(asked.file)
-    if data.startswith(MAGIC):
-        trace = Trace.from_bytes(data)
-        recipe, rows = Recipe.read(dict(trace.recipe)), _table(trace)
+    file = opened(asked.file)
+    recipe = file.recipe
+    if file.trace is not None:
+        rows = _table(file.trace)
     else:
-        _, recipe = read_png(data)
         blank = [[step, "", "", *values, "", ""] for step, values in enumerate(recipe.schedule_table)]
         rows = [[_short(cell) for cell in row] for row in blank]
     if asked.csv:
@@ -172,7 +173,7 @@ def _judge(model: str) -> object:
     """The verifier of a model's world, or None where there is none."""
     if not models.adapter(model).verified:
         return None
-    from cogrpo.evaluation.emoji import Judge
+    from cogrpo.emoji.judge import Judge
 
     return Judge()
 

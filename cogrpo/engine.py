@@ -19,12 +19,13 @@ from cogrpo import models, schedules
 from cogrpo.decode import BLOCK_ROWS, SAMPLER_VERSION, Step, decode
 from cogrpo.device import probe
 from cogrpo.exploration import MeanActor
+from cogrpo.files import opened
 from cogrpo.models.base import MaskedImageModel
 from cogrpo.policy import SchedulePolicy
-from cogrpo.recipe import AUTO, Recipe, RecipeError, Request, picture_hash, read_file, read_png
+from cogrpo.recipe import AUTO, Recipe, RecipeError, Request, picture_hash
 from cogrpo.registry import Checkpoint, Registry, own_policy
 from cogrpo.schedule import Schedule
-from cogrpo.trace import MAGIC, Trace, TraceError
+from cogrpo.trace import Trace, TraceError
 
 MOST_MODELS = 2  # held in memory at once
 TOLERANCE = 0.01  # nats by which a replayed log-probability may differ on another machine
@@ -81,10 +82,7 @@ class Engine:
         Where a policy that reads the state will act, the table is empty: its numbers are known only step by step, and
         the recipe of the finished Generation holds them."""
         checkpoint = self.registry.resolve(request.checkpoint)
-        try:
-            unknown = self.registry.unknown_words(checkpoint.model, request.prompt)
-        except ValueError as error:
-            raise RecipeError("prompt", str(error)) from error
+        unknown = self._unknown_words(checkpoint.model, request.prompt)
         policy = own_policy(self.registry, request.schedule, checkpoint)
         acts = policy is not None and policy.config.body == "state"
         schedule = (
@@ -142,14 +140,12 @@ class Engine:
 
         Raises RecipeError, TraceError or CheckpointError where the file or its weights cannot be used.
         """
-        data = read_file(path)
-        if data.startswith(MAGIC):
-            trace = Trace.from_bytes(data)
-            again = self._again(Recipe.read(dict(trace.recipe)))
-            found = first_difference(trace, again.trace)
+        file = opened(path)
+        again = self._again(file.recipe)
+        if file.trace is None:
+            found = _first_pixel(file.image, again.image)
         else:
-            image, recipe = read_png(data)
-            found = _first_pixel(image, self._again(recipe).image)
+            found = first_difference(file.trace, again.trace)
         return "identical" if found is None else f"differs: {found}"
 
     def model(self, recipe: Recipe) -> MaskedImageModel:
@@ -169,6 +165,13 @@ class Engine:
         guidance = [None if recipe.guidance == AUTO else recipe.guidance for recipe in recipes]
         return MeanActor(told.policy, [recipe.steps for recipe in recipes], guidance)
 
+    def _unknown_words(self, model: str, prompt: str) -> tuple[str, ...]:
+        """Raises RecipeError where the model can read nothing in a prompt."""
+        try:
+            return self.registry.unknown_words(model, prompt)
+        except ValueError as error:
+            raise RecipeError("prompt", str(error)) from error
+
     def _precision(self, model: str) -> str:
         return self._asked or models.adapter(model).precision(self.precision)
 
@@ -186,6 +189,7 @@ class Engine:
             raise RecipeError(
                 "sampler_version", f"this file is of {recipe.sampler_version}, not {SAMPLER_VERSION}."
             )
+        self._unknown_words(recipe.model, recipe.prompt)
         *_, generation = self.decode([recipe])
         return generation
 

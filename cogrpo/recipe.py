@@ -25,6 +25,7 @@ CHUNK, SEAL = "cogrpo_recipe", "cogrpo_sha256"
 LONGEST_PROMPT = 1000
 LARGEST_FILE = 32 * 2**20  # bytes
 LARGEST_SIDE = 4096  # pixels
+PNG_SIZE = 16  # where width and height stand
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 AUTO = "auto"
 
@@ -172,9 +173,10 @@ def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     try:
         if not data.endswith(PNG_END):  # Pillow forgives a file that lacks its last bytes
             raise EOFError
+        # Before Pillow sees it, which warns of a large header or refuses it in its own words.
+        if max(struct.unpack_from(">II", data, PNG_SIZE)) > LARGEST_SIDE:
+            raise RecipeError("file", f"it is larger than the allowed {LARGEST_SIDE} pixels a side.")
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            if max(picture.size) > LARGEST_SIDE:
-                raise RecipeError("file", f"it is larger than the allowed {LARGEST_SIDE} pixels a side.")
             mode, text = picture.mode, picture.text
             image = np.asarray(picture.convert("RGB"))
     except RecipeError:
@@ -192,11 +194,11 @@ def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     """The bytes of a small file. Raises RecipeError where it is missing or too large."""
     try:
         if path.stat().st_size > largest:
-            raise RecipeError("file", f"{path.name} is larger than the allowed {largest >> 20} MB.")
+            raise RecipeError("file", f"{path.name or path} is larger than the allowed {largest >> 20} MB.")
         return path.read_bytes()
     except OSError as error:
         raise RecipeError(
-            "file", f"{path.name} cannot be read; allowed are .png and .trace files."
+            "file", f"{path.name or path} cannot be read; allowed are .png and .trace files."
         ) from error
 
 
@@ -207,7 +209,7 @@ def _seal(text: str, image: np.ndarray) -> str:
 
 def _number(value: object) -> float | None:
     """A finite float, or None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or "_" in str(value):
         return None
     try:
         number = float(value)

@@ -78,7 +78,7 @@ class Registry:
         if name in aliases:
             return replace(self._by_hash(model, aliases[name]), name=name, asked=name)
         if _is_path(name):
-            path = self._allowed(_weights(Path(name)))
+            path = self._allowed(_weights(Path(name)), name)
             return self._checkpoint(model, path, None, name)
         if re.fullmatch("[0-9a-f]{8,64}", name):
             return self._by_hash(model, name)
@@ -212,12 +212,12 @@ class Registry:
         path = found[matches[0]]
         return self._checkpoint(model, path, BASELINE if _is_baseline(model, path) else None, digits)
 
-    def _allowed(self, path: Path) -> Path:
+    def _allowed(self, path: Path, asked: str) -> Path:
         """The real path, if it leads into a folder meant for weights."""
         real = path.resolve()
         folders = (*(shipped.parent for shipped in SHIPPED.values()), self.data, Path.cwd())
         if not any(real.is_relative_to(folder.resolve()) for folder in folders):
-            raise CheckpointError(f"checkpoint: {path.name!r} lies outside the allowed folders.")
+            raise CheckpointError(f"checkpoint: {asked!r} lies outside the allowed folders.")
         return real
 
     def _checkpoint(self, model: str, path: Path, name: str | None, asked: str) -> Checkpoint:

@@ -230,6 +230,8 @@ def _decode(header: dict, compressed: bytes) -> Trace:
         own[name] = full
     if any(array.dtype != np.uint8 or array.ndim != 1 for array in arrays.values()):
         raise TraceError("trace: an attached array is not a row of bytes.")
+    if arrays:
+        _check_shared(header["extras"], arrays, steps, vocab)
     return Trace(
         dict(header["recipe"]), (rows, columns), vocab, str(header["image_sha256"]), **own,
         extras=dict(header["extras"]), attachments=arrays,
@@ -257,6 +259,19 @@ def _check_arrays(
     numbers = ("schedule", "confidence", "token_logprob", "entropy", "top_probs")
     if not all(np.isfinite(arrays[name]).all() for name in numbers):
         raise TraceError("trace: a number is not finite.")
+
+
+def _check_shared(extras: Mapping, attachments: Mapping[str, np.ndarray], steps: int, vocab: int) -> None:
+    """Raises TraceError where what is attached is not what `Trace.shared` attaches; what is missing is a KeyError."""
+    ends, codes, cell = (np.array(told) for told in (
+        extras["pictures"]["offsets"], extras["atlas"]["codes"], extras["atlas"]["cell"],
+    ))  # fmt: skip
+    whole = all(array.dtype.kind == "i" for array in (ends, codes, cell))
+    fits = set(attachments) == {"pictures", "atlas"} and ends.shape == (steps + 1,) and cell.shape == (2,)
+    if not whole or not fits or ends[0] != 0 or (np.diff(ends) <= 0).any() or cell.min() < 1:
+        raise TraceError("trace: the pictures that are attached are not one a step.")
+    if ends[-1] != len(attachments["pictures"]) or codes.ndim != 1 or codes.min() < 0 or codes.max() >= vocab:
+        raise TraceError("trace: the pictures that are attached are not those that the header tells.")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -313,3 +313,23 @@ def test_a_trace_of_another_grid_is_refused(engine, tmp_path):
     with pytest.raises(TraceError, match="grid"):
         engine.replay(tmp_path / "a.trace")
     assert isinstance(Trace.load(tmp_path / "a.trace"), Trace)
+
+
+def test_a_trace_whose_recipe_has_another_length_is_refused(engine, tmp_path):
+    trace = finished(engine, [Request("a dog", steps=4)])[0].trace
+    replace(trace, recipe={**trace.recipe, "steps": 6, "schedule_table": [[0, 1, 1, 1]] * 6}).save(
+        tmp_path / "a.trace"
+    )
+    with pytest.raises(TraceError, match="its recipe has 6 steps and it holds 4"):
+        engine.replay(tmp_path / "a.trace")
+
+
+def test_a_prompt_that_nobody_can_read_any_more_is_a_sentence(engine, tmp_path, monkeypatch):
+    finished(engine, [Request("a dog", steps=2)])[0].trace.save(tmp_path / "a.trace")
+
+    def lost(model, prompt):
+        raise ValueError("it names no known object.")
+
+    monkeypatch.setattr(engine.registry, "unknown_words", lost)
+    with pytest.raises(RecipeError, match="^prompt: it names no known object"):
+        engine.replay(tmp_path / "a.trace")

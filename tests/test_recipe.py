@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -139,6 +140,8 @@ def test_foreign_pngs_are_refused():
     large = io.BytesIO()
     Image.new("1", (5000, 10)).save(large, "PNG")
     assert "4096 pixels" in refused("file", lambda: read_png(large.getvalue()))
+    bomb = PNG[:16] + struct.pack(">II", 20_000, 20_000) + PNG[24:]
+    assert "4096 pixels" in refused("file", lambda: read_png(bomb))
 
 
 @pytest.mark.parametrize("what", ["pixels", "recipe", "mode"])

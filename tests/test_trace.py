@@ -90,9 +90,10 @@ def test_large_vocabularies_use_larger_integers():
 
 
 def test_a_shared_trace_carries_pictures_and_atlas():
-    shared = TRACE.shared([b"one", b"three"], b"strip", [4, 7], (2, 2))
+    pictures = [b"one", b"three", b"x", b"yy", b"z", b"last"]
+    shared = TRACE.shared(pictures, b"strip", [4, 7], (2, 2))
     again = Trace.from_bytes(shared.to_bytes())
-    assert again.pictures == [b"one", b"three"]
+    assert again.pictures == pictures
     assert again.attachments["atlas"].tobytes() == b"strip"
     assert again.extras["atlas"] == {"codes": [4, 7], "cell": [2, 2]}
     assert same(again, TRACE) and TRACE.pictures == []
@@ -144,6 +145,24 @@ def edit(name: str, **values):
 def test_a_forged_header_is_refused_in_one_sentence(change):
     with pytest.raises(TraceError) as caught:
         Trace.from_bytes(forge(change))
+    assert str(caught.value).startswith("trace: ") and str(caught.value).count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: e.pop("pictures"), lambda e: e.pop("atlas"), lambda e: e["pictures"].update(offsets=[0, 3]),
+        lambda e: e["pictures"].update(offsets=[0, 1, 2, 3, 4, 5, 900]), lambda e: e["atlas"].update(codes=["a"]),
+        lambda e: e["atlas"].update(codes=[50_000]), lambda e: e["atlas"].update(codes=[]),
+        lambda e: e["atlas"].update(cell=[0, 2]), lambda e: e["pictures"].update(offsets=[0, 1, 1, 2, 3, 4, 6]),
+    ],
+)  # fmt: skip
+def test_pictures_that_do_not_fit_their_header_are_refused(change):
+    shared = TRACE.shared([b"p"] * 6, b"strip", [4, 7], (2, 2))
+    Trace.from_bytes(shared.to_bytes())
+    change(shared.extras)
+    with pytest.raises(TraceError) as caught:
+        Trace.from_bytes(shared.to_bytes())
     assert str(caught.value).startswith("trace: ") and str(caught.value).count(". ") == 0
 
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cogrpo.emoji import judge as judging
+from cogrpo.emoji.detector import Detector
 from cogrpo.emoji.grammar import PromptError, parse
 from cogrpo.emoji.scene import BACKGROUND_NAMES, CATEGORIES, Placed, place, sample_spec
-from cogrpo.emoji.verifier import BELOW_STRICT, STRAY_LIMIT, Detection, score, verify
+from cogrpo.emoji.verifier import BELOW_STRICT, STRAY_LIMIT, Detection, score
 from cogrpo.emoji.vocabulary import CLASSES, FAMILIES
 
 PINK = BACKGROUND_NAMES.index("pink")
@@ -115,16 +117,18 @@ def test_more_than_four_detected_objects_are_scored_too():
     assert 0 < judge("two dogs", crowd).soft < 0.5
 
 
-def test_verify_reads_the_prompt_and_asks_the_detector():
-    image = np.zeros((128, 128, 3), np.uint8)
-    pictures = []
+def test_verify_reads_the_prompt_and_asks_detector_a(monkeypatch):
+    image, pictures = np.zeros((128, 128, 3), np.uint8), []
 
-    def detector(picture):
-        pictures.append(picture)
-        return seen(("dog", 0, 0))
+    class Eye:
+        def detect(self, images):
+            pictures.append(images)
+            return [seen(("dog", 0, 0))]
 
-    assert verify(image, "a puppy on a pink background", detector) == 1
-    assert pictures[0] is image
-    assert verify(image, "a cat", detector) == 0
+    monkeypatch.setattr(Detector, "load", {"a": Eye()}.__getitem__)
+    monkeypatch.setattr(judging, "_judge", judging.Judge)
+    assert judging.verify(image, "a puppy on a pink background") == 1
+    assert np.array_equal(pictures[0].numpy(), image[None])
+    assert judging.verify(image, "a cat") == 0
     with pytest.raises(PromptError):
-        verify(image, "a zebra", detector)
+        judging.verify(image, "a zebra")

@@ -18,14 +18,15 @@ import torch
 from cogrpo import models, schedules
 from cogrpo.candidate import Candidate
 from cogrpo.emoji.grammar import parse
+from cogrpo.emoji.judge import Judge
 from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation, Update
-from cogrpo.evaluation.emoji import Judge
+from cogrpo.files import opened
 from cogrpo.models.base import MaskedImageModel
-from cogrpo.recipe import Recipe, RecipeError, Request, read_file, read_png, write_png
+from cogrpo.recipe import Recipe, RecipeError, Request, write_png
 from cogrpo.registry import CheckpointError, Registry
 from cogrpo.schedule import ScheduleError
-from cogrpo.trace import MAGIC, Trace, TraceError
+from cogrpo.trace import Trace, TraceError
 from ui import findings, payload, table_text
 from ui.animation import animate
 from ui.payload import Message
@@ -190,19 +191,14 @@ class Generations:
     def read_recipe(self, path: Path) -> dict[str, Any]:
         """The recipe inside a PNG or trace file. Raises Refused."""
         with told():
-            data = read_file(path)
-            if data.startswith(MAGIC):
-                recipe = Recipe.read(dict(Trace.from_bytes(data).recipe))
-            else:
-                _, recipe = read_png(data)
-            return recipe.model_dump(mode="json")
+            return opened(path).recipe.model_dump(mode="json")
 
     def read(self, path: Path) -> tuple[dict[str, Any], list[Message]]:
         """The recipe of a file, and for a trace the messages that play it. Raises Refused."""
-        recipe = self.read_recipe(path)
         with told():
-            data = read_file(path)
-            return recipe, self._messages(Trace.from_bytes(data)) if data.startswith(MAGIC) else []
+            file = opened(path)
+            messages = [] if file.trace is None else self._messages(file.trace)
+            return file.recipe.model_dump(mode="json"), messages
 
     def restored(self, told_recipe: Mapping[str, Any]) -> Settings:
         """The form that paints a recipe again: with its own numbers and weights where names mean others now."""
@@ -253,6 +249,8 @@ class Generations:
             atlas = payload.atlas_message(about["codes"], about["cell"], strip)
         else:
             model = self.engine.model(recipe)
+            if (trace.grid, trace.vocab_size) != (model.grid, model.vocab_size):
+                raise TraceError("trace: its grid or its codes are not those of its model.")
             pictures = [payload.png(picture) for picture in _pictures(trace, model)]
             atlas = self._atlas(_considered(trace.sampled, trace.top_codes), model)
         told = {name: trace.extras.get(name) for name in ("milliseconds", "verifier")}

@@ -10,12 +10,9 @@ holds.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.scene import BACKGROUND_NAMES, MOST, Placed, Relation, Scene, Spec, holds, satisfies
 from cogrpo.emoji.vocabulary import CLASSES
 from cogrpo.emoji.wording import PHRASE_OF, definite, name, with_article
@@ -106,8 +103,3 @@ def _held(relation: Relation, spec: Spec, groups: list[list[Placed]]) -> float:
 def _said(spec: Spec, relation: Relation) -> str:
     subject, other = spec.objects[relation.subject], spec.objects[relation.object]
     return f"{definite(subject)} {PHRASE_OF[relation.kind]} {definite(other)}"
-
-
-def verify(image: np.ndarray, prompt: str, detector: Callable[[np.ndarray], Detection]) -> float:
-    """The soft score of a picture, uint8 [H, W, 3]. Raises grammar.PromptError where no object is known."""
-    return score(parse(prompt).spec, detector(image)).soft

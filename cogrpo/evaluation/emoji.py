@@ -6,39 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
-from cogrpo.emoji.detector import Detector
-from cogrpo.emoji.grammar import parse
+from cogrpo.emoji.judge import Judge
 from cogrpo.emoji.prompts import PromptEntry
-from cogrpo.emoji.scene import CATEGORIES, Spec
-from cogrpo.emoji.verifier import Detection, Verdict, score
+from cogrpo.emoji.scene import CATEGORIES
 from cogrpo.engine import Engine, Generation
 from cogrpo.recipe import Request
 
 SIX = tuple(category for category in CATEGORIES if category != "dense")
 RESAMPLES = 2000
 SHEET_PICTURES, SHEET_COLUMNS = 60, 10
-
-
-class Judge:
-    """Detector A and the verifier: scores pictures against what was asked for."""
-
-    def __init__(self) -> None:
-        self.detector = Detector.load("a")
-
-    def detect(self, images: np.ndarray) -> list[Detection]:
-        """images uint8 [B, 128, 128, 3]."""
-        return self.detector.detect(torch.from_numpy(images))
-
-    def score(self, images: np.ndarray, specs: Sequence[Spec]) -> list[Verdict]:
-        """images uint8 [B, 128, 128, 3]."""
-        detections = self.detect(images)
-        return [score(spec, detection) for spec, detection in zip(specs, detections, strict=True)]
-
-    def score_prompts(self, images: np.ndarray, prompts: Sequence[str]) -> list[Verdict]:
-        return self.score(images, [parse(prompt).spec for prompt in prompts])
 
 
 def evaluate(

@@ -18,9 +18,9 @@ import torch
 from cogrpo import schedules
 from cogrpo.decode import decode
 from cogrpo.emoji import prompts
+from cogrpo.emoji.judge import Judge
 from cogrpo.emoji.prompts import PromptEntry
 from cogrpo.engine import Engine
-from cogrpo.evaluation.emoji import Judge
 from cogrpo.models.base import MaskedImageModel
 from cogrpo.recipe import Request
 

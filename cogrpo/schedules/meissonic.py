@@ -1,4 +1,4 @@
-"""Meissonic: the rule of Meissonic and aMUSEd, a cosine whose re-mask temperature falls from 2 to 0."""
+"""Meissonic: the rule of Meissonic and aMUSEd, a cosine in their rounding."""
 
 import torch
 from torch import Tensor

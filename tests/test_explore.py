@@ -567,6 +567,19 @@ def test_dark_is_remembered_and_a_reload_begins_anew(visit: Visit) -> None:
     visit.wait_for_values(before)
 
 
+def test_a_seed_that_is_typed_is_kept_and_ctrl_enter_leaves_the_tick_alone(visit: Visit) -> None:
+    fill(visit, prompt="a dog", seed=77, steps=2)
+    visit.page.wait_for_function("() => document.querySelector('#lock input').checked")
+    before = visit.page.get_attribute(".cg-viewer", "data-id")
+    visit.page.focus("#lock input")
+    visit.page.keyboard.press("Control+Enter")
+    visit.page.wait_for_function(
+        "(before) => document.querySelector('.cg-viewer').dataset.id !== before", arg=before
+    )
+    visit.wait("set.state === 'done'")
+    assert visit.page.is_checked("#lock input") and visit.part("seed") == ", seed 77"
+
+
 def test_a_refused_prompt_leaves_the_seed(visit: Visit) -> None:
     before = visit.page.input_value("#seed input")
     ask(visit, prompt="zzzz")

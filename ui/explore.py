@@ -132,6 +132,8 @@ class Explore:
         self.again.click(
             None, None, [*form, self.lock, self.notice, self.panel], js=f"() => {fresh}, {HIDE}]", **PRIVATE
         )
+        # A seed that somebody types is one to keep.
+        self.seed.input(None, None, self.lock, js="() => true", **PRIVATE)
         self.dice.click(
             lambda: (random.randrange(SEEDS), True), None, [self.seed, self.lock], queue=False, **PRIVATE
         )

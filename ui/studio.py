@@ -42,7 +42,7 @@ def header(device: str) -> str:
     return (
         '<img src="studio/mark.svg" alt="" width="20" height="20"><h1>Co-GRPO Studio</h1>'
         f'<span class="cg-pill">{escape(device)}</span>'
-        f'<details class="cg-keys" id="keys"><summary>Keys <kbd>?</kbd></summary><dl>{keys}</dl></details>'
+        f'<details class="cg-keys" id="keys"><summary><span>Keys</span> <kbd>?</kbd></summary><dl>{keys}</dl></details>'
         '<button type="button" class="cg-shade" id="shade"><span>Dark</span><span>Light</span></button>'
     )
 

@@ -13,5 +13,5 @@ export async function readExample(base) {
   }));
   if (!own) return undefined;
   own[0].tag = 'recorded example';
-  return [...own, { type: 'beside', id: own[0].id, messages: rival }];
+  return rival ? [...own, { type: 'beside', id: own[0].id, messages: rival }] : own;
 }

@@ -88,11 +88,15 @@ function saveMenu(files) {
 }
 
 function keys(viewer) {
+  // Before Gradio's fields see it: a checkbox that has the focus would take Enter for itself.
   document.addEventListener('keydown', (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') {
-      event.preventDefault();
-      by('generate')?.click();
-    } else if (event.key === 'Escape' && !event.defaultPrevented) {
+    if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    by('generate')?.click();
+  }, true);
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && !event.defaultPrevented) {
       const help = by('keys');
       if (help.open) help.open = false;
       else {

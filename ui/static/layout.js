@@ -11,7 +11,7 @@ const LOOP = icon('M3 8a5 5 0 0 1 8.5-3.5L13 6V2h1.5v6.5H8V7h4l-1.6-1.5A3.5 3.5 
 const MAPS = [
   ['picture', 'Picture', ''],
   ['tokens', 'Tokens', 'code, base 16'],
-  ['confidence', 'Confidence', 'dashed: hidden'],
+  ['confidence', 'Confidence', 'area; dashed: hidden'],
   ['order', 'Reveal order', '<span class="cg-ramp">step 1<i></i><b data-part="last"></b></span>'],
 ];
 
@@ -69,7 +69,7 @@ export const LAYOUT = `<div class="cg-panes">
     </div>
     <div class="cg-time" data-part="time">
       <div class="cg-film"><p><b>Picture</b><br>after each step</p><canvas data-part="film"></canvas></div>
-      <div class="cg-film" data-part="rival" hidden><p><b>Cosine</b><br>same seed</p><canvas data-part="rivalfilm"></canvas></div>
+      <div class="cg-film" data-part="rival" hidden><p><b>Cosine</b> <br>same seed</p><canvas data-part="rivalfilm"></canvas></div>
       <div class="cg-slider" role="slider" tabindex="0" aria-label="Step" aria-valuemin="1" data-part="slider">
         <p><b>Step</b><br>← → or drag</p><svg data-part="track" aria-hidden="true"></svg></div>
     </div>

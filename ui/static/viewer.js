@@ -125,6 +125,7 @@ class Viewer {
       const tab = event.target.closest('[data-tab]')?.dataset.tab;
       if (tab) this.#tab(tab);
     });
+    element.addEventListener('pointerdown', ({ target }) => { if (!target.closest('button, a, select, summary')) this.halt(); });
     parts.whole.addEventListener('change', () => this.#redraw());
     parts.speed.addEventListener('change', () => { clock.speed = Number(parts.speed.value); });
     for (const canvas of Object.values(this.canvases)) this.#listenToMap(canvas);
@@ -196,6 +197,7 @@ class Viewer {
     const onButton = event.target.closest?.('button, summary, a, [role=tab], [role=radio], input');
     const act = { ' ': 'play', arrowleft: 'back', arrowright: 'next', home: 'first', end: 'last', l: 'loop', c: 'against' }[
       event.key.toLowerCase()];
+    if (!act) this.halt(); // any key takes over
     if (!act || (onButton && (event.key === ' ' || onButton.matches('[role=tab], [role=radio]')))) return;
     event.preventDefault();
     this.#act(act);

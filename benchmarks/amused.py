@@ -24,7 +24,8 @@ from benchmarks.decode import compared, seconds, show, show_machine
 from cogrpo import schedules
 from cogrpo.decode import decode
 from cogrpo.device import DTYPES
-from cogrpo.models.amused import AmusedConfig, AmusedModel
+from cogrpo.models.amused import AmusedModel
+from cogrpo.models.clip_vq import ClipVqConfig
 
 STEPS, GUIDANCE, PAIRS = 12, 8.0, 9
 PROMPTS = ("a dog", "two cats", "a red heart and a blue square", "a tree on a black background")
@@ -47,7 +48,7 @@ def build(precision: str) -> tuple[AmusedModel, AmusedPipeline]:
         block_out_channels=(8,) * 5, down_block_types=("DownEncoderBlock2D",) * 5, norm_num_groups=4,
         up_block_types=("UpDecoderBlock2D",) * 5, num_vq_embeddings=8192, lookup_from_codebook=True,
     ).eval()  # fmt: skip
-    model = AmusedModel(network, pixels, text, tokenizer, MASK, AmusedConfig(repository="none"), precision)
+    model = AmusedModel(network, pixels, text, tokenizer, MASK, ClipVqConfig(repository="none"), precision)
     pipeline = AmusedPipeline(pixels, tokenizer, text, network, AmusedScheduler(mask_token_id=MASK))
     pipeline.set_progress_bar_config(disable=True)
     return model, pipeline

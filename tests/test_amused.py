@@ -335,8 +335,9 @@ def test_its_libraries_are_imported_with_its_weights_and_not_before(tmp_path):
     code = (
         "import sys; from cogrpo.engine import Engine; from cogrpo.registry import Registry, CheckpointError\n"
         "from cogrpo.recipe import Request\n"
-        "try: Engine(Registry(), 'float32').prepare(Request('a dog', checkpoint='amused-256:baseline'))\n"
-        "except CheckpointError: pass\n"
+        "for name in ('amused-256', 'meissonic'):\n"
+        "    try: Engine(Registry(), 'float32').prepare(Request('a dog', checkpoint=f'{name}:baseline'))\n"
+        "    except CheckpointError: pass\n"
         "assert not {'diffusers', 'transformers', 'accelerate'} & set(sys.modules)"
     )
     settings = {"HF_HUB_CACHE": str(tmp_path), "PATH": "", "OMP_NUM_THREADS": "1"}

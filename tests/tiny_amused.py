@@ -53,12 +53,12 @@ def pixels(codes: int = CODES) -> VQModel:
     ).eval()  # fmt: skip
 
 
-def text_encoder(words: int) -> CLIPTextModelWithProjection:
+def text_encoder(words: int, **other: int) -> CLIPTextModelWithProjection:
     torch.manual_seed(2)
     config = CLIPTextConfig(
-        vocab_size=words, hidden_size=16, intermediate_size=32, projection_dim=12, num_hidden_layers=3,
-        num_attention_heads=2, max_position_embeddings=WORDS, bos_token_id=words - 2, eos_token_id=words - 1,
-        pad_token_id=words - 1, initializer_range=0.5, initializer_factor=5.0,
+        vocab_size=words, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2, initializer_range=0.5,
+        initializer_factor=5.0, **{"hidden_size": 16, "projection_dim": 12, "max_position_embeddings": WORDS}
+        | {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1} | other,
     )  # fmt: skip
     return CLIPTextModelWithProjection(config).eval()
 

@@ -14,7 +14,7 @@ from cogrpo.config import CONFIGS
 from cogrpo.models.base import Adapter, ModelError
 
 FOLDER = CONFIGS / "models"
-MACHINERY = ("base", "hub")
+MACHINERY = ("base", "clip_vq", "hub")
 
 
 def available() -> list[str]:

@@ -34,10 +34,13 @@ def main() -> None:
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--seed", type=int, default=0, help="the first seed to try")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--checkpoint", default="champion", help="one that has learned a schedule")
     asked = parser.parse_args()
     generations = Generations(Records(None), Registry(data_folder()))
     for seed in range(asked.seed, asked.seed + SEEDS_TRIED):
-        recipe = generations.engine.prepare(Request(asked.prompt, seed, asked.steps))
+        recipe = generations.engine.prepare(
+            Request(asked.prompt, seed, asked.steps, checkpoint=asked.checkpoint)
+        )
         own = record(generations, recipe)
         if own.extras["verifier"]["strict"]:
             own.save(PLACE)

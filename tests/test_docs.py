@@ -46,6 +46,26 @@ def test_every_subcommand_is_documented_and_exists():
     assert documented == set(re.findall(r"^    ([a-z]+) ", told.stdout, re.M))
 
 
+def test_every_module_that_is_a_program_is_documented_and_exists():
+    documented = set(re.findall(r"`python -m ([\w.]+)", section("Commands")))
+    programs = set()
+    for part in ("benchmarks", "cogrpo", "db", "ui"):
+        for path in (ROOT / part).rglob("*.py"):
+            if path.stem == "__main__" or '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
+                programs.add(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__"))
+    assert documented == programs
+
+
+def test_every_page_that_is_named_exists():
+    named = {
+        page
+        for path in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+        if path.endswith((".py", ".yaml", ".md", ".js"))
+        for page in re.findall(r"\bdocs/[\w-]+\.md", (ROOT / path).read_text(encoding="utf-8"))
+    }
+    assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
 def test_every_command_of_the_store_is_documented_and_exists():
     page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `python -m db ([a-z]+)", page, re.M))

@@ -251,8 +251,7 @@ class Explore:
             prompt: what to paint, for example "a fox to the left of a tree".
             seed: 0 to 4294967295; the same seed and settings give the same picture.
             steps: number of decoding steps, 1 to 64.
-            schedule: a schedule's name, for example auto, cosine or linear, or a table of your own as JSON
-                text: {"name": "mine", "table": [[r, tau_s, tau_r, s], ...]}, one row a step.
+            schedule: a name (auto, cosine, linear) or JSON {"name": "mine", "table": [[r, tau_s, tau_r, s], ...]}.
             guidance: auto (or empty), or a guidance scale from 0 to 20.
             checkpoint: champion, baseline, or [MODEL:]NAME.
 

@@ -72,17 +72,23 @@ class Work:
 
         Votes on a share of the prompts are held out: the reward never sees them, and they tell what people asked for.
         """
-        place = self.folder / INPUTS
-        if (place / ROUND).is_file():
-            return
-        (place / PICTURES).mkdir(parents=True, exist_ok=True)
-        for sha256 in sorted({sha256 for one in compared for sha256 in (one.left, one.right)}):
-            write_atomically(place / PICTURES / f"{sha256}.png", picture(sha256))
+        place, files = self.folder / INPUTS, {}
         held = [is_held_out(one.prompt, inputs.config.loop.held_out) for one in compared]
         for name, wanted in ((VOTES, False), (HELD_OUT, True)):
             lines = [one.model_dump_json() for one, out in zip(compared, held, strict=True) if out == wanted]
-            write_atomically(place / name, "".join(line + "\n" for line in lines).encode())
-        write_atomically(place / ROUND, inputs.model_dump_json(indent=1).encode())
+            files[name] = "".join(line + "\n" for line in lines).encode()
+        files[ROUND] = inputs.model_dump_json(indent=1).encode()
+        if all(
+            (place / name).is_file() and (place / name).read_bytes() == data for name, data in files.items()
+        ):
+            return
+        # What a kill has left, or a round that bore this number before: the store was restored, or is a new one.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (place / PICTURES).mkdir(parents=True)
+        for sha256 in sorted({sha256 for one in compared for sha256 in (one.left, one.right)}):
+            write_atomically(place / PICTURES / f"{sha256}.png", picture(sha256))
+        for name, data in files.items():
+            write_atomically(place / name, data)
 
     def inputs(self) -> Inputs:
         return Inputs.model_validate_json((self.folder / INPUTS / ROUND).read_bytes())

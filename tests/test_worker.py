@@ -115,6 +115,23 @@ def test_the_report_says_what_went_in_and_what_came_out(data):
     assert any("moved by" in sentence for sentence in told["words"])
 
 
+def test_the_folder_of_a_round_that_bore_the_number_before_is_not_used_again(data):
+    made = make(data)
+    cast(made.store, 7)
+    assert made.tick()
+    OPENED.pop().close()
+    for kept in data.glob("studio.db*"):
+        kept.unlink()
+    (data / "aliases.json").unlink()
+    again = make(data)
+    ids = cast(again.store)
+    assert again.tick()
+    assert last(again.store).report["votes"] == ids, "a new store counts from 1 again"
+    lines = (data / "rounds" / "1" / "inputs" / "votes.jsonl").read_text().splitlines()
+    held = (data / "rounds" / "1" / "inputs" / "held_out.jsonl").read_text().splitlines()
+    assert len(lines) + len(held) == len(ids)
+
+
 FAILS = {**small_world.PASSES, "rewards": {"must_rise": 0.9}}
 ASKED = {"promotion": "hold"}
 

@@ -41,6 +41,7 @@ class EmbeddedWorker:
 
     def start(self, embedded: bool) -> None:
         """embedded: whether there is a worker, or only the looks."""
+        self.data.mkdir(parents=True, exist_ok=True)  # which a store in another place has not made
         if embedded:
             self._spawn()
         threading.Thread(target=self._watch, args=(embedded,), daemon=True).start()

@@ -20,6 +20,7 @@ import torch
 NICE = 10
 PAUSE, RESUME = b"p", b"r"
 SIGNAL = signal.SIGUSR1
+ENDS = (signal.SIGINT, signal.SIGTERM)
 LOOK = 0.02  # s between two looks at whether a pause is over
 
 
@@ -59,9 +60,16 @@ class Pauses:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No pause begins in here: a transaction that paused would make everybody wait."""
+    """No pause begins in here and no interrupt lands: a transaction that paused, or that the exception of a signal's
+    handler left, would make everybody wait. What came meanwhile comes at the end. For the main thread."""
+    late: list[int] = []
+    handlers = {name: signal.signal(name, lambda number, _: late.append(number)) for name in ENDS}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+        for name in late[:1]:
+            signal.raise_signal(name)

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
+from cogrpo.people import wilson
+
 LEFT, RIGHT, TIE = 1, -1, 0
 TIES_MEAN, TIES_DEVIATION = -1.0, 2.0  # prior of `ties`: about every sixth comparison, and little is known
 
@@ -97,7 +99,7 @@ def cross_validate(
     data: Comparisons, precision: np.ndarray, seed: int, folds: int, confidence: float, resamples: int
 ) -> Accuracy | None:
     """How well fits foresee the votes on groups that they have not seen; None where there are fewer than `folds` groups
-    with a decided comparison. The interval is a bootstrap over groups."""
+    with a decided comparison. The interval is a bootstrap over groups, its lower end Wilson's where that is lower."""
     decided = data.outcome != TIE
     groups = np.unique(data.group[decided])
     if len(groups) < folds:
@@ -112,7 +114,10 @@ def cross_validate(
     drawn = np.random.default_rng(seed).integers(len(groups), size=(resamples, len(groups)))
     tail = 50 * (1 - confidence)
     low, high = np.percentile(gained[drawn].sum(axis=1) / counted[drawn].sum(axis=1), [tail, 100 - tail])
-    return Accuracy(gained.sum() / counted.sum(), float(low), float(high), int(decided.sum()), len(groups))
+    mean = gained.sum() / counted.sum()
+    # Where all of a few groups are right, every resample is, too: a bootstrap alone takes a lucky streak for certainty.
+    low = min(float(low), wilson(mean, decided.sum(), confidence)[0])
+    return Accuracy(mean, low, float(high), int(decided.sum()), len(groups))
 
 
 def _folds(groups: np.ndarray, folds: int, seed: int) -> Iterator[np.ndarray]:

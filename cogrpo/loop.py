@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Work:
         Votes on a share of the prompts are held out: the reward never sees them, and they tell what people asked for.
         """
         place, files = self.folder / INPUTS, {}
+        compared = [one for one in compared if one.prompt not in judging_prompts()]
         held = [is_held_out(one.prompt, inputs.config.loop.held_out) for one in compared]
         for name, wanted in ((VOTES, False), (HELD_OUT, True)):
             lines = [one.model_dump_json() for one, out in zip(compared, held, strict=True) if out == wanted]
@@ -175,6 +177,12 @@ class Work:
 
     def _weights(self, sha256: str) -> Checkpoint:
         return self.registry.resolve(f"{self.inputs().config.model}:{sha256}")
+
+
+@cache
+def judging_prompts() -> frozenset[str]:
+    """Those that judge what is learned, so nothing may be learned from votes on them; a rating may be of any prompt."""
+    return frozenset(entry.prompt for split in ("validation", "test") for entry in prompts.load(split))
 
 
 def is_held_out(prompt: str, share: float) -> bool:

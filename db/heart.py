@@ -44,7 +44,12 @@ class Heart(AbstractContextManager["Heart"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._ended.set()
-        self._thread.join()
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:  # the beat's own, which found out just now, or somebody's
+            self._thread.join()
+            if not self.lost:
+                raise
         round, fence = self.claim.id, self.claim.fence
         if error is None:
             return False
@@ -68,7 +73,7 @@ class Heart(AbstractContextManager["Heart"]):
                     rounds.heartbeat(session, self.claim.id, self.claim.fence, self.lease)
             except LostLease:
                 self.lost = self._taken_over()
-                if self.lost:
+                if self.lost and not self._ended.is_set():
                     signal.pthread_kill(self._worker, signal.SIGINT)
                 return
             except SQLAlchemyError:

@@ -99,6 +99,12 @@ def test_a_taste_is_foreseen_and_chance_is_not():
     assert sum(one.low > 0.5 for one in chance) <= 1  # half a percent a look
 
 
+def test_a_lucky_streak_is_no_certainty():
+    sure = made_up(6, np.random.default_rng(3), w=(80.0, 0.0, 0.0), groups=6)
+    told = cross_validate(sure, np.ones(3), seed=0, **RULES)
+    assert told.mean == told.high == 1 and told.low < 0.5 and told.decided == 6
+
+
 def test_ties_say_nothing_of_accuracy_and_too_few_groups_nothing_at_all():
     data = made_up(40, np.random.default_rng(8), groups=4)
     assert cross_validate(data, np.ones(3), seed=0, **RULES) is None

@@ -17,7 +17,9 @@ from sqlalchemy import func, select
 
 import worker
 from cogrpo import loop
+from cogrpo.ballots import Comparison
 from cogrpo.config import load_config
+from cogrpo.emoji import prompts
 from cogrpo.loop_config import DEMO, LoopConfig, RoundConfig
 from cogrpo.registry import Registry
 from cogrpo.training import GATE_SEEDS
@@ -130,6 +132,16 @@ def test_the_folder_of_a_round_that_bore_the_number_before_is_not_used_again(dat
     lines = (data / "rounds" / "1" / "inputs" / "votes.jsonl").read_text().splitlines()
     held = (data / "rounds" / "1" / "inputs" / "held_out.jsonl").read_text().splitlines()
     assert len(lines) + len(held) == len(ids)
+
+
+def test_votes_on_prompts_that_judge_train_nothing(data):
+    made = make(data)
+    one = Comparison(
+        prompt=prompts.load("test")[0].prompt, left="a" * 64, right="b" * 64, outcome="left", voter=1, vote=1
+    )
+    work = loop.Work(made.registry, 9)
+    work.prepare(loop.Inputs(parent="c" * 64, config=made.config, votes=(1,)), [one], lambda sha256: b"")
+    assert work.compared(loop.VOTES) == work.compared(loop.HELD_OUT) == []
 
 
 FAILS = {**small_world.PASSES, "rewards": {"must_rise": 0.9}}

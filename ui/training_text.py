@@ -42,13 +42,14 @@ def overview(rows: Sequence[Round], missing: int, served: Checkpoint, problem: s
 
 
 def report(row: Round) -> str:
-    """A round's report in words; the traceback where it failed."""
+    """A round's report in words; where it failed its last sentence, for a traceback tells visitors of the machine."""
     told = [f"<h3>Round {row.id}: {STATES[row.state]}</h3>"]
     words = (row.report or {}).get("words", ())
     told += ["<ul>", *(f"<li>{escape(sentence)}</li>" for sentence in words), "</ul>"] if words else []
     if row.error and row.ended_at is None or row.state == "failed":
+        last = (row.error or "").strip().splitlines()[-1:] or ["nobody noted it"]
         told.append(
-            f"<details><summary>What went wrong</summary><pre>{escape(row.error or '')}</pre></details>"
+            f"<p>What went wrong: {escape(last[0])} (the whole stands in the store, <code>rounds.error</code>)</p>"
         )
     return "".join(told)
 

@@ -9,10 +9,10 @@ prints one JSON line; screenshots and the round's report go to FOLDER. Exit 1 wh
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,12 +20,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.serving import ROOT, free_port
+from benchmarks.serving import ROOT, free_port, picture, ready
 from cogrpo.emoji.detector import Detector
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.verifier import score
@@ -33,7 +31,6 @@ from cogrpo.emoji.verifier import score
 VOTES, LONGEST, PATIENCE = 40, 15 * 60, 120_000  # votes; s that a round may take; ms for anything else
 PROMPT = "a fox to the left of a tree on a light blue background"
 KEYS = {"left": "1", "tie": "2", "right": "3", "bad": "4"}
-READY = "Co-GRPO Studio is ready: "
 DONE = "() => document.querySelector('.cg-viewer')?.dataset.state === 'done'"
 ROUNDS = "document.querySelector('#rounds tbody')?.innerText ?? ''"
 TRAINS, ENDED = (
@@ -76,9 +73,8 @@ class Person:
 
     def right(self, prompt: str, side: str) -> bool:
         address = self.page.get_attribute(f".cg-vote [data-side={side}] img", "src")
-        with urllib.request.urlopen(address) as told, Image.open(io.BytesIO(told.read())) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGB")))
-        return bool(score(parse(prompt).spec, self.eye.detect(pixels[None])[0]).strict)
+        (found,) = self.eye.detect(torch.from_numpy(picture(address))[None])
+        return bool(score(parse(prompt).spec, found).strict)
 
     def tab(self, name: str) -> None:
         self.page.click(f"#tabs [role=tab]:has-text('{name}')")
@@ -135,14 +131,14 @@ def main() -> int:
             start_new_session=True,
         )
         try:
-            address = next(line.split()[-1] for line in made.stdout if line.startswith(READY))
+            address = ready(made)
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
             told = sit(browser.new_page(viewport={"width": 1440, "height": 900}), address, out)
             browser.close()
         finally:
-            os.killpg(made.pid, 2)
+            os.killpg(made.pid, signal.SIGINT)
             made.wait()
             made.stdout.close()
     print(json.dumps(told))

@@ -1,15 +1,21 @@
-"""The app in a process of its own, for as long as a benchmark needs it."""
+"""The app in a process of its own, for as long as a benchmark needs it, and what is asked of it."""
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+READY = "Co-GRPO Studio is ready: "
 ROOT = Path(__file__).parents[1]
 
 
@@ -17,6 +23,17 @@ def free_port() -> int:
     with socket.socket() as probed:
         probed.bind(("127.0.0.1", 0))
         return probed.getsockname()[1]
+
+
+def ready(process: subprocess.Popen[str]) -> str:
+    """The address that a starting app prints, once it is ready."""
+    return next(line.split()[-1] for line in process.stdout if line.startswith(READY))
+
+
+def picture(address: str) -> np.ndarray:
+    """Pixels uint8 [H, W, 3]."""
+    with urllib.request.urlopen(address) as told, Image.open(io.BytesIO(told.read())) as image:
+        return np.array(image.convert("RGB"))
 
 
 @contextmanager
@@ -27,7 +44,7 @@ def server(data: Path, **settings: str) -> Iterator[str]:
         [sys.executable, "app.py"], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
     )
     try:
-        yield next(line.split()[-1] for line in process.stdout if line.startswith("Co-GRPO Studio"))
+        yield ready(process)
     finally:
         process.kill()
         process.wait()

@@ -10,19 +10,16 @@ prefers the new champion to the old on test prompts that leave the background op
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from gradio_client import Client
-from PIL import Image
 
-from benchmarks.serving import ROOT, server
+from benchmarks.serving import ROOT, picture, server
 from cogrpo.config import load_config
 from cogrpo.emoji import prompts
 from cogrpo.emoji.judge import Judge
@@ -42,11 +39,6 @@ STEPS, SEEDS, BATCH = 8, 2, 16
 ADMIN = "simulated-admin"
 LOOK = 2.0  # s between two looks at a round
 Taste = Callable[[np.ndarray], float]
-
-
-def picture(address: str) -> np.ndarray:
-    with urllib.request.urlopen(address) as told, Image.open(io.BytesIO(told.read())) as image:
-        return np.array(image.convert("RGB"))
 
 
 def cast(client: Client, taste: Taste, count: int) -> dict[str, int]:

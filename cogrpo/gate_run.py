@@ -75,12 +75,8 @@ class Gate:
         Raises CheckpointError, GateError, RewardError or OSError."""
         steps = self.trainer.steps
         learned, held = (registry.trained(checkpoint) for checkpoint in (candidate, champion))
-        # Loose weights play the schedule from which the candidate's began, as a rule the best that was set by hand.
-        bases = [learned.policy.base_schedule(count) for count in steps]
-        begun = SchedulePolicy(
-            PolicyConfig(low=learned.policy.config.low, high=learned.policy.config.high), bases
-        )
-        champion_player = _player(registry, champion, begun if held is None else held.policy)
+        played = _begun(learned.policy, steps) if held is None else held.policy
+        champion_player = _player(registry, champion, played)
         candidate_player = _player(registry, candidate, learned.policy)
         seeds = range(GATE_SEEDS, GATE_SEEDS + self.seeds)
         bench = Bench(self.mixer, Detector.load("b"), self.prompts, seeds, steps, self.trainer.block_rows)
@@ -109,6 +105,12 @@ def spread(entries: Sequence[PromptEntry], limit: int) -> list[PromptEntry]:
 
 def _player(registry: Registry, weights: Checkpoint, policy: SchedulePolicy) -> Player:
     return Player(weights.sha256, registry.load(weights, probe().name), policy)
+
+
+def _begun(policy: SchedulePolicy, steps: tuple[int, ...]) -> SchedulePolicy:
+    """What loose weights play: the schedule from which a policy began, as a rule the best that was set by hand."""
+    bounds = PolicyConfig(low=policy.config.low, high=policy.config.high)
+    return SchedulePolicy(bounds, [policy.base_schedule(count) for count in steps])
 
 
 def _write(path: Path, told: Config, indent: int | None = None) -> None:

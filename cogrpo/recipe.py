@@ -190,7 +190,7 @@ def read_png(data: bytes) -> tuple[np.ndarray, Recipe]:
     return image, Recipe.read(str(text[CHUNK]))
 
 
-def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
+def read_file(path: Path, largest: int) -> bytes:
     """The bytes of a small file. Raises RecipeError where it is missing or too large."""
     try:
         if path.stat().st_size > largest:

@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.serving import READY, free_port
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = [
@@ -65,12 +66,6 @@ sys.addaudithook(note)
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class App:
     """`python app.py` with a data folder of its own; `held`: decodes of HELD_STEPS steps wait for `release`.
 
@@ -103,7 +98,7 @@ class App:
             [sys.executable, self.script], cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE
         )
         for line in self.process.stdout:
-            if line.startswith("Co-GRPO Studio is ready: "):
+            if line.startswith(READY):
                 self.address = line.split()[-1]
                 return
         self.stop()

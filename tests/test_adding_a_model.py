@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pages import python_of
 
 from cogrpo import models, schedules
 from cogrpo.cli import main
 
-PAGE = Path(__file__).parents[1] / "docs" / "adding-a-model.md"
+PAGE = "adding-a-model.md"
 COLUMNS = {"sampling_temperature": 1.0, "remask_temperature": 1.0, "guidance_scale": 2.0}
 
 
@@ -23,8 +23,7 @@ COLUMNS = {"sampling_temperature": 1.0, "remask_temperature": 1.0, "guidance_sca
 def mosaic(monkeypatch, tmp_path):
     """The example as a file in the folder of models, with weights and columns of its own."""
     (tmp_path / "code").mkdir()
-    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
-    (tmp_path / "code" / "mosaic.py").write_text(code, encoding="utf-8")
+    (tmp_path / "code" / "mosaic.py").write_text(python_of(PAGE), encoding="utf-8")
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path / "code")])
     configs = Path(shutil.copytree(schedules.CONFIGS, tmp_path / "schedules"))
     (configs / "mosaic.yaml").write_text(yaml.safe_dump({"default": COLUMNS}))
@@ -38,8 +37,7 @@ def mosaic(monkeypatch, tmp_path):
 
 
 def test_the_example_is_short():
-    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 50
+    assert len([line for line in python_of(PAGE).splitlines() if line.strip()]) <= 50
 
 
 def test_one_file_is_a_model_that_paints_and_replays(mosaic, tmp_path, capsys):

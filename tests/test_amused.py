@@ -12,6 +12,7 @@ import pytest
 import tiny_amused
 import torch
 from diffusers.schedulers import scheduling_amused
+from hub_weights import break_key, saved_and_found
 from safetensors.torch import load_file, save_file
 
 from cogrpo import candidate, models, noise, schedules
@@ -206,20 +207,14 @@ def test_a_copy_shares_what_nobody_trains(here):
 
 
 def test_saved_weights_are_found_and_loaded(here, tmp_path):
-    model, registry = load(), Registry(tmp_path)
-    with torch.no_grad():
-        model.network.mlm_layer.conv2.weight.zero_()
-    path = tmp_path / "checkpoints" / "mine.safetensors"
-    path.parent.mkdir()
-    model.save(path)
-    found = registry.resolve(f"amused-256:{registry.at(path, 'amused-256').sha256[:12]}")
+    registry, found = saved_and_found(load(), "amused-256", tmp_path)
     again = registry.load(found, "float32")
     assert not again.network.mlm_layer.conv2.weight.any()
     assert registry.trained(found) is None
     with pytest.raises(
         CheckpointError, match="mine.safetensors: holds no emoji-transformer|no usable weights"
     ):
-        registry.load(registry.at(path), "float32")
+        registry.load(registry.at(found.path), "float32")
     emoji = registry.resolve("emoji:baseline")
     with pytest.raises(CheckpointError, match="model.safetensors: holds no amused-transformer"):
         registry.load(registry.at(emoji.path, "amused-256"), "float32")
@@ -284,14 +279,7 @@ def test_a_broken_checkpoint_is_refused_by_the_name_of_its_key(
     monkeypatch.setenv("COGRPO_MODELS", str(tmp_path))
     path = tmp_path / "amused-256" / part / f"{file}.safetensors"
     told = load_file(path)
-    key = sorted(told)[5]
-    if harm == "missing":
-        del told[key]
-    elif harm == "foreign":
-        key = "somebody.else"
-        told[key] = torch.zeros(1)
-    elif harm == "shape":
-        told[key] = torch.zeros(told[key].numel() + 1)
+    key = break_key(told, sorted(told)[5], harm)
     save_file(told, path)
     if harm == "cut":
         path.write_bytes(path.read_bytes()[:-100])

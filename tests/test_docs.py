@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import python_of
 
 from cogrpo import schedules
 from db.models import Base
@@ -102,8 +103,7 @@ def test_the_readme_names_both_commands():
 @pytest.fixture
 def the_example_of_the_docs(monkeypatch, tmp_path):
     """The page's own Python, as a module in the folder of schedules."""
-    page = (ROOT / "docs" / "adding-a-schedule.md").read_text(encoding="utf-8")
-    (tmp_path / "quartic.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    (tmp_path / "quartic.py").write_text(python_of("adding-a-schedule.md"), encoding="utf-8")
     monkeypatch.setattr(schedules, "__path__", [*schedules.__path__, str(tmp_path)])
 
 

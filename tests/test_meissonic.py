@@ -10,6 +10,7 @@ import pytest
 import tiny_amused
 import tiny_meissonic
 import torch
+from hub_weights import break_key, saved_and_found
 from safetensors.torch import load_file, save_file
 from tiny_meissonic import CODES, MASK, SIDE, WORDS
 from transformers import CLIPTokenizer
@@ -237,13 +238,7 @@ def test_every_parameter_learns_from_hidden_tokens(here):
 
 
 def test_saved_weights_are_found_and_loaded(here, tmp_path):
-    model, registry = load(), Registry(tmp_path)
-    with torch.no_grad():
-        model.network.mlm_layer.conv2.weight.zero_()
-    path = tmp_path / "checkpoints" / "mine.safetensors"
-    path.parent.mkdir()
-    model.save(path)
-    found = registry.resolve(f"meissonic:{registry.at(path, 'meissonic').sha256[:12]}")
+    registry, found = saved_and_found(load(), "meissonic", tmp_path)
     assert not registry.load(found, "float32").network.mlm_layer.conv2.weight.any()
     emoji = registry.at(registry.resolve("emoji:baseline").path, "meissonic")
     with pytest.raises(CheckpointError, match="model.safetensors: holds no meissonic-transformer"):
@@ -269,15 +264,9 @@ def test_weights_of_the_same_layout_are_a_model_of_their_own_and_take_cosine(her
 @pytest.mark.parametrize("harm", ["missing", "foreign", "shape", "amused", "config", "number"])
 def test_a_broken_checkpoint_is_refused_by_the_name_of_its_key(copied, harm):
     path, config = copied / WEIGHTS, dict(tiny_meissonic.CONFIG)
-    told, key = load_file(path), "single_transformer_blocks.1.attn.to_q.weight"
-    if harm == "missing":
-        del told[key]
-    elif harm == "foreign":
-        key = "somebody.else"
-        told[key] = torch.zeros(1)
-    elif harm == "shape":
-        told[key] = torch.zeros(told[key].numel() + 1)
-    elif harm == "amused":
+    told = load_file(path)
+    key = break_key(told, "single_transformer_blocks.1.attn.to_q.weight", harm)
+    if harm == "amused":
         told, key = tiny_amused.transformer(8, resampled=False).state_dict(), "context_embedder.bias"
     elif harm == "config":
         key = "num_single_layers"

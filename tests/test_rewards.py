@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pages import python_of
 
 from cogrpo import rewards
 from cogrpo.config import Config, ConfigError, load_config
@@ -156,8 +157,7 @@ def test_a_mixer_loads_only_what_acts():
 @pytest.fixture
 def the_example_of_the_docs(monkeypatch, tmp_path):
     """The page's own Python, as a file in the folder of rewards."""
-    page = (ROOT / "docs" / "adding-a-reward.md").read_text(encoding="utf-8")
-    (tmp_path / "colourful.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    (tmp_path / "colourful.py").write_text(python_of("adding-a-reward.md"), encoding="utf-8")
     monkeypatch.setattr(rewards, "__path__", [*rewards.__path__, str(tmp_path)])
     yield tmp_path
     sys.modules.pop("cogrpo.rewards.colourful", None)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from cogrpo.emoji.scene import BACKGROUND_NAMES, ObjectSpec, Placed, Spec
-from cogrpo.emoji.verifier import STRAY_LIMIT, Detection, Verdict, share_out
+from cogrpo.emoji.verifier import STRAY_LIMIT, Detection, Verdict, score, share_out
 from cogrpo.emoji.vocabulary import CLASSES
 from cogrpo.emoji.wording import PHRASE_OF, definite, name, with_article
 
 _COUNTS = ("none", "one", "two", "three")
+
+
+def verdict(spec: Spec, detection: Detection) -> dict[str, Any]:
+    """What the verifier says of a picture, ready for JSON."""
+    told = score(spec, detection)
+    return {
+        "strict": bool(told.strict),
+        "soft": round(float(told.soft), 4),
+        "clauses": told.clauses,
+        "failed": failed(spec, detection, told),
+    }
 
 
 def failed(spec: Spec, detection: Detection, verdict: Verdict) -> list[str]:

@@ -16,15 +16,14 @@ import numpy as np
 import torch
 
 from cogrpo import models, schedules
-from cogrpo.candidate import Candidate
 from cogrpo.emoji.grammar import parse
 from cogrpo.emoji.judge import Judge
-from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation, Update
 from cogrpo.files import opened
 from cogrpo.models.base import MaskedImageModel
+from cogrpo.policy import SchedulePolicy
 from cogrpo.recipe import Recipe, RecipeError, Request, write_png
-from cogrpo.registry import CheckpointError, Registry
+from cogrpo.registry import CheckpointError, Registry, own_policy
 from cogrpo.schedule import ScheduleError
 from cogrpo.trace import Trace, TraceError
 from ui import findings, payload, table_text
@@ -72,10 +71,10 @@ class Generations:
 
     def schedules(self) -> dict[str, Table]:
         """Name -> table of every schedule that the menu offers."""
-        champion = self._champion()
-        learned = None if champion is None else champion.policy.base_schedule(DRAWN_STEPS)
-        if champion is not None and champion.policy.config.body == "table":
-            learned = champion.policy.mean_schedule(DRAWN_STEPS)
+        policy, learned = self._champions_policy(), None
+        if policy is not None:  # one that reads the state is drawn as the base from which it began
+            table = policy.config.body == "table"
+            learned = policy.mean_schedule(DRAWN_STEPS) if table else policy.base_schedule(DRAWN_STEPS)
         names = (schedules.AUTO, *schedules.available())
         return {name: schedules.resolve(name, DRAWN_STEPS, learned=learned).table.tolist() for name in names}
 
@@ -89,7 +88,7 @@ class Generations:
 
     def learned(self) -> bool:
         """Whether there is a champion whose schedule was learned together with it."""
-        return self._champion() is not None
+        return self._champions_policy() is not None
 
     def device(self) -> str:
         """Where the network runs and in which precision, in words for the page."""
@@ -131,7 +130,7 @@ class Generations:
             for update in self.engine.decode([recipe], cancel):
                 if isinstance(update, Update):
                     pictures.append(payload.png(update.images()[0]))
-                    codes |= _considered(update.step.sampled[0], update.step.top_codes[0])
+                    codes |= payload.considered(update.step.sampled[0], update.step.top_codes[0])
                     yield payload.step_message(key, update.step, 0, pictures[-1])
                 else:
                     generation = update
@@ -171,7 +170,7 @@ class Generations:
         for update in self.engine.decode([self.rival(recipe)], cancel):
             if isinstance(update, Generation):
                 played = replace(update.trace, extras={"verifier": self.verdict(update)})
-                yield payload.beside_message(key, self._messages(played))
+                yield payload.beside_message(key, self._messages(update.recipe, played))
 
     def files(
         self, settings: Settings, cancel: threading.Event
@@ -197,7 +196,7 @@ class Generations:
         """The recipe of a file, and for a trace the messages that play it. Raises Refused."""
         with told():
             file = opened(path)
-            messages = [] if file.trace is None else self._messages(file.trace)
+            messages = [] if file.trace is None else self._messages(file.recipe, file.trace)
             return file.recipe.model_dump(mode="json"), messages
 
     def restored(self, told_recipe: Mapping[str, Any]) -> Settings:
@@ -223,24 +222,24 @@ class Generations:
         self, trace: Trace, pictures: Sequence[bytes], model: MaskedImageModel, **extras: Any
     ) -> Trace:
         """The trace with all that a page without a server needs to play it."""
-        codes = sorted(_considered(trace.sampled, trace.top_codes))
-        atlas = payload.png(_strip(codes, model))
+        codes = sorted(payload.considered(trace.sampled, trace.top_codes))
+        atlas = payload.strip(codes, model)
         return replace(trace, extras={**trace.extras, **extras}).shared(pictures, atlas, codes, model.cell)
 
     def baselines(self, recipe: Recipe) -> dict[str, Table]:
         """What the schedule's curves are drawn against."""
         return {name: schedules.build(name, recipe.steps, recipe.model).table.tolist() for name in BASELINES}
 
-    def _champion(self) -> Candidate | None:
-        """The champion with its schedule policy, or None where it has none."""
+    def _champions_policy(self) -> SchedulePolicy | None:
+        """None where the champion has none, or is missing."""
+        registry = self.engine.registry
         try:
-            return self.engine.registry.trained(self.engine.registry.resolve("champion"))
+            return own_policy(registry, schedules.LEARNED, registry.resolve("champion"))
         except CheckpointError:
             return None
 
-    def _messages(self, trace: Trace) -> list[Message]:
-        """A trace from a file as messages; pictures that it lacks are painted by its own weights."""
-        recipe = Recipe.read(dict(trace.recipe))
+    def _messages(self, recipe: Recipe, trace: Trace) -> list[Message]:
+        """A finished trace and its recipe as messages; pictures that it lacks are painted by its own weights."""
         key = uuid.uuid4().hex
         if trace.pictures:
             pictures = trace.pictures
@@ -252,33 +251,22 @@ class Generations:
             if (trace.grid, trace.vocab_size) != (model.grid, model.vocab_size):
                 raise TraceError("trace: its grid or its codes are not those of its model.")
             pictures = [payload.png(picture) for picture in _pictures(trace, model)]
-            atlas = self._atlas(_considered(trace.sampled, trace.top_codes), model)
+            atlas = self._atlas(payload.considered(trace.sampled, trace.top_codes), model)
         told = {name: trace.extras.get(name) for name in ("milliseconds", "verifier")}
         close = payload.close_message(key, atlas=atlas, **told)
         return payload.trace_messages(key, trace, pictures, self.baselines(recipe), close)
 
     def _atlas(self, codes: set[int], model: MaskedImageModel) -> Message | None:
         ordered = sorted(codes)
-        return (
-            payload.atlas_message(ordered, model.cell, payload.png(_strip(ordered, model)))
-            if ordered
-            else None
-        )
+        return payload.atlas_message(ordered, model.cell, payload.strip(ordered, model)) if ordered else None
 
     def verdict(self, generation: Generation) -> Message | None:
         """What detector A and the verifier say of a finished picture, or None where they do not know its world."""
         if not models.adapter(generation.recipe.model).verified:
             return None
         self._judge = self._judge or Judge()
-        spec = parse(generation.recipe.prompt).spec
         (detection,) = self._judge.detect(generation.image[None])
-        verdict = score(spec, detection)
-        return {
-            "strict": bool(verdict.strict),
-            "soft": round(float(verdict.soft), 4),
-            "clauses": verdict.clauses,
-            "failed": findings.failed(spec, detection, verdict),
-        }
+        return findings.verdict(parse(generation.recipe.prompt).spec, detection)
 
 
 @contextmanager
@@ -299,16 +287,6 @@ def _files(generation: Generation) -> Iterator[tuple[str, str, dict[str, Any]]]:
         image.write_bytes(write_png(generation.image, generation.recipe))
         trace.write_bytes(data)
         yield str(image), str(trace), generation.recipe.model_dump(mode="json")
-
-
-def _considered(sampled: Any, top_codes: Any) -> set[int]:
-    """Every code that a viewer may have to show. Known cells carry 0 as top code: one more thumbnail."""
-    return set(np.unique(np.asarray(sampled)).tolist()) | set(np.unique(np.asarray(top_codes)).tolist())
-
-
-def _strip(codes: Sequence[int], model: MaskedImageModel) -> np.ndarray:
-    """Thumbnails side by side, uint8 [h, K w, 3]."""
-    return np.concatenate(list(model.code_images(torch.tensor(codes)).numpy()), axis=1)
 
 
 def _pictures(trace: Trace, model: MaskedImageModel) -> np.ndarray:

@@ -12,9 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from cogrpo.decode import Step
+from cogrpo.models.base import MaskedImageModel
 from cogrpo.trace import Trace
 
 Message = dict[str, Any]
@@ -26,6 +28,16 @@ def png(pixels: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.asarray(pixels)).save(file, "PNG")
     return file.getvalue()
+
+
+def considered(sampled: Any, top_codes: Any) -> set[int]:
+    """Every code that a viewer may have to show. Known cells carry 0 as top code: one more thumbnail."""
+    return set(np.unique(np.asarray(sampled)).tolist()) | set(np.unique(np.asarray(top_codes)).tolist())
+
+
+def strip(codes: Sequence[int], model: MaskedImageModel) -> bytes:
+    """What codes look like, side by side, as a PNG file."""
+    return png(np.concatenate(list(model.code_images(torch.tensor(codes)).numpy()), axis=1))
 
 
 def data_url(image: bytes) -> str:

@@ -62,7 +62,7 @@ export const LAYOUT = `<div class="cg-panes">
       <label class="cg-speed"><span>Speed</span><select data-part="speed">
         <option value="0.5">0.5×</option><option value="1" selected>1×</option><option value="2">2×</option>
         <option value="4">4×</option></select></label>
-      <button type="button" data-act="against" aria-keyshortcuts="C" aria-pressed="false" title="The same seed under cosine"
+      <button type="button" data-act="against" data-part="against" aria-keyshortcuts="C" aria-pressed="false" title="The same seed under cosine"
         hidden>Cosine</button>
       <strong data-part="counter"></strong>
       <span class="cg-actions" data-part="actions"></span>

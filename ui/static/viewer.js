@@ -185,7 +185,7 @@ class Viewer {
   /** Whether the rival is shown in place of the decode, step for step. */
   #against(yes) {
     this.swapped = yes && this.rival !== null;
-    this.element.querySelector('[data-act=against]').setAttribute('aria-pressed', this.swapped);
+    this.parts.against.setAttribute('aria-pressed', this.swapped);
   }
 
   /** What is on screen. */
@@ -272,8 +272,7 @@ class Viewer {
     const grid = axis(parts.time.clientWidth, record.steps);
     this.element.classList.toggle('cg-narrow', grid.narrow);
     drawFilm(parts.film, { record, t: clock.t }, grid);
-    parts.rival.hidden = !rival;
-    this.element.querySelector('[data-act=against]').hidden = !rival;
+    parts.rival.hidden = parts.against.hidden = !rival;
     if (rival) drawFilm(parts.rivalfilm, { record: rival, t: clock.t }, grid);
     drawTrack(parts.track, view, grid);
     drawRows(parts.rows, parts.names, view, grid);

@@ -60,7 +60,7 @@ def test_near_duplicates_are_found_under_a_little_noise_and_only_they():
     little = torch.randint(-2, 3, picture.shape, generator=torch.Generator().manual_seed(3))
     almost = (picture.int() + little).clamp(0, 255).to(torch.uint8)
     tokens = torch.zeros(3, 4)
-    assert guards.near_duplicates(torch.cat([picture, almost, other]), tokens) == pytest.approx(2 / 3)
+    assert guards.near_duplicates(torch.cat([picture, almost, other]), tokens) == pytest.approx(1 / 3)
     assert guards.near_duplicates(torch.cat([picture, other]), tokens[:2]) == 0
     assert guards.near_duplicates(picture, tokens[:1]) == 0
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from cogrpo.background import enter, undisturbed
-from cogrpo.ballots import comparisons
 from cogrpo.cli_training import REFUSED, training_device
 from cogrpo.config import load_config
 from cogrpo.loop import Inputs, Work
@@ -87,12 +86,13 @@ class Worker:
     def frozen(self, claim: Claim, work: Work) -> None:
         with self.store.read() as session:
             row, votes = session.get_one(Round, claim.id), round_votes.frozen(session, claim.id)
-            ids = tuple(vote.id for vote in votes)
-            inputs = Inputs(parent=row.parent.sha256, config=row.config, votes=ids)
-        files = {pixels: file for vote in votes for pixels, file in vote.pictures}
-        work.prepare(inputs, comparisons(votes), lambda pixels: self.store.artifacts.get(files[pixels]))
+            parent, config = row.parent.sha256, row.config
+        kept, lost = round_votes.readable(self.store.artifacts, votes)
+        inputs = Inputs(parent=parent, config=config, votes=[vote.id for vote in kept], unreadable=len(lost))
+        work.prepare(inputs, kept, self.store.artifacts.get)
         with self.write() as session:
             rounds.advance(session, claim.id, claim.fence, "frozen", folder=f"rounds/{claim.id}")
+            round_votes.leave_out(session, claim.id, lost)
 
     def training(self, claim: Claim, work: Work) -> None:
         for line in work.train(self.device):

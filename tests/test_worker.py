@@ -17,14 +17,14 @@ from sqlalchemy import func, select
 
 import worker
 from cogrpo import loop
-from cogrpo.ballots import Comparison
 from cogrpo.config import load_config
 from cogrpo.emoji import prompts
 from cogrpo.loop_config import DEMO, LoopConfig, RoundConfig
 from cogrpo.registry import Registry
 from cogrpo.training import GATE_SEEDS
 from db import aliases, rounds
-from db.models import Audit, GateReport, Round, RoundVote
+from db.models import Audit, GateReport, Generation, Round, RoundVote
+from db.round_votes import FrozenVote
 from db.session import Store
 
 ROOT = Path(__file__).parents[1]
@@ -136,12 +136,27 @@ def test_the_folder_of_a_round_that_bore_the_number_before_is_not_used_again(dat
 
 def test_votes_on_prompts_that_judge_train_nothing(data):
     made = make(data)
-    one = Comparison(
-        prompt=prompts.load("test")[0].prompt, left="a" * 64, right="b" * 64, outcome="left", voter=1, vote=1
-    )
+    shown = (("a" * 64, "file a"), ("b" * 64, "file b"))
+    one = FrozenVote(1, "pair", 1, prompts.load("test")[0].prompt, shown, "left", None, None)
     work = loop.Work(made.registry, 9)
     work.prepare(loop.Inputs(parent="c" * 64, config=made.config, votes=(1,)), [one], lambda sha256: b"")
     assert work.compared(loop.VOTES) == work.compared(loop.HELD_OUT) == []
+
+
+def test_votes_whose_pictures_are_lost_or_damaged_are_left_out_and_told(data):
+    made = make(data)
+    ids = cast(made.store, 6)
+    with made.store.read() as session:
+        files = list(session.scalars(select(Generation.image_sha256).order_by(Generation.id)))
+    Path(made.store.artifacts.path(files[0])).unlink()
+    Path(made.store.artifacts.path(files[3])).write_bytes(b"damaged")
+    assert made.tick()
+    row = last(made.store)
+    assert (row.state, row.error) == ("promoted", None)
+    assert row.report["votes"] == ids[2:]
+    assert any(told.endswith("lost or damaged: 2.") for told in row.report["words"])
+    with made.store.read() as session:
+        assert sorted(session.scalars(select(RoundVote.vote_id))) == ids[2:], "the others are free again"
 
 
 FAILS = {**small_world.PASSES, "rewards": {"must_rise": 0.9}}

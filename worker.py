@@ -107,7 +107,7 @@ class Worker:
             votes = round_votes.gate_votes(session, claim.id)
         judged, report = work.judge(votes)
         verdict, told = judged.verdict, report.model_dump(mode="json")
-        promotes = verdict.passed and work.inputs().config.loop.promotes()
+        promotes = verdict.passed and work.inputs().config.loop.promotion == "auto"
         with self.write() as session:
             told["pictures"] = judged.keep(partial(self.store.artifacts.put, session, kind="report"))
             aliases.gated(
@@ -128,7 +128,7 @@ def main() -> int:
     try:
         device = training_device(asked.device)
         config, data = load_config(Path(asked.config), RoundConfig), data_folder().resolve()
-        worker = Worker(Store.open(data), Registry(data), config, device)
+        worker = Worker(Store.open(data), Registry(data), config.settled(asked.embedded), device)
     except (StoreError, CheckpointError, *REFUSED) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -199,14 +199,35 @@ def test_a_candidate_that_waits_gets_a_verdict_that_has_heard_people(data):
         assert session.scalar(select(func.count()).select_from(GateReport)) == 2, "nothing new was said"
 
 
-def test_a_space_holds_and_a_private_machine_promotes():
-    told = LoopConfig()
-    assert told.promotes({}) and told.promotes({"GRADIO_SERVER_NAME": "127.0.0.1"})
-    assert not told.promotes({"SPACE_ID": "me/studio"}) and not told.promotes(
-        {"GRADIO_SERVER_NAME": "0.0.0.0"}
-    )
-    assert LoopConfig(promotion="auto").promotes({"SPACE_ID": "me/studio"})
-    assert not LoopConfig(promotion="hold").promotes({})
+PRIVATE, SPACE = {"GRADIO_SERVER_NAME": "127.0.0.1"}, {"SPACE_ID": "me/studio"}
+
+
+@pytest.mark.parametrize(
+    ("told", "embedded", "environment", "rule"),
+    [
+        (None, True, {}, "auto"),
+        (None, True, PRIVATE, "auto"),
+        (None, True, SPACE, "hold"),
+        (None, True, {"GRADIO_SERVER_NAME": "0.0.0.0"}, "hold"),
+        (None, False, {}, "hold"),
+        ("auto", False, SPACE, "auto"),
+        ("hold", True, {}, "hold"),
+    ],
+)
+def test_a_private_app_promotes_and_a_space_or_a_worker_that_knows_no_app_holds(
+    told, embedded, environment, rule
+):
+    config = load_config(DEMO, RoundConfig).model_copy(update={"loop": LoopConfig(promotion=told)})
+    assert config.settled(embedded, environment).loop.promotion == rule
+
+
+def test_a_worker_that_no_app_started_promotes_nothing_unasked(data):
+    made = make(data, promotion=None)
+    cast(made.store)
+    done = start(data, "--once")
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 0, error
+    assert last(made.store).state == "gated"
 
 
 def test_three_failures_park_a_round_with_its_traceback_and_it_can_be_sent_on(data, monkeypatch):

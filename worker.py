@@ -10,9 +10,8 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from cogrpo.registry import CheckpointError, Registry, data_folder
 from db import aliases, round_votes, rounds
 from db.heart import Heart
 from db.models import Round
+from db.patience import forever
 from db.rounds import Claim
 from db.session import Store, StoreError
 
@@ -55,7 +55,8 @@ class Worker:
         """Begin a round where one is due, and work on one where there is one; whether there was."""
         with self.write() as session:
             if (cause := self.due(session)) is not None:
-                rounds.begin(session, self.config.model, cause)
+                with suppress(rounds.RoundError):  # another worker was faster
+                    rounds.begin(session, self.config.model, cause)
             claim = rounds.claim(session, f"{socket.gethostname()}:{os.getpid()}", LEASE)
         if claim is not None:
             attempts, rest = self.config.loop.attempts, REST * (claim.attempts + 1)
@@ -69,8 +70,7 @@ class Worker:
         """Give a candidate that waits for a person a verdict that has heard all who have seen it meanwhile."""
         with self.store.read() as session:
             waits, votes = aliases.unheard(session, self.config.model)
-        if votes:
-            again = Work(self.registry, waits).hear(votes)
+        if votes and (again := Work(self.registry, waits).hear(votes)) is not None:
             with self.write() as session:
                 aliases.judge(session, waits, again.passed, again.model_dump(mode="json"))
 
@@ -138,10 +138,9 @@ def main() -> int:
             print(json.dumps({"due": worker.due(session), "running": running, "new_votes": new}))
         return 0
     enter(sys.stdin.buffer if asked.embedded else None, config.loop.pause_while_generating)
+    if not asked.once:
+        forever(worker.tick, TICK)
     worker.tick()
-    while not asked.once:
-        time.sleep(TICK)
-        worker.tick()
     return 0
 
 

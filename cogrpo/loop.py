@@ -160,13 +160,18 @@ class Work:
             told = told.model_copy(update={"words": (*told.words, lost)})
         return judged, told
 
-    def hear(self, votes: Votes) -> Verdict:
-        """The verdict of the tables that `judge` has written, with what people have said since."""
-        place, size = self.folder / GATE, self.inputs().config.loop.gate
-        new, old = (
-            ScoreTable.model_validate_json((place / name).read_bytes()) for name in (CANDIDATE, CHAMPION)
-        )
-        before = Verdict.model_validate_json((place / VERDICT).read_bytes())
+    def hear(self, votes: Votes) -> Verdict | None:
+        """The verdict of the tables that `judge` has written, with what people have said since; None where
+        somebody took the tables away."""
+        place = self.folder / GATE
+        try:
+            size = self.inputs().config.loop.gate
+            new, old = (
+                ScoreTable.model_validate_json((place / name).read_bytes()) for name in (CANDIDATE, CHAMPION)
+            )
+            before = Verdict.model_validate_json((place / VERDICT).read_bytes())
+        except FileNotFoundError:
+            return None
         return verdict(new, old, load_config(size.thresholds, GateConfig), _gate_votes(votes), before.tastes)
 
     def _fit(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,21 @@ def test_a_candidate_that_waits_gets_a_verdict_that_has_heard_people(data):
         assert session.scalar(select(func.count()).select_from(GateReport)) == 2, "nothing new was said"
 
 
+def test_a_candidate_whose_tables_are_gone_waits_on(data):
+    made = make(data, **ASKED)
+    cast(made.store)
+    made.tick()
+    row = last(made.store)
+    with made.store.write() as session:
+        shown = [
+            picture(session, made.store.artifacts, "a dog", weights=weights.sha256)
+            for weights in (row.candidate, row.parent)
+        ]
+        pair(session, voter(session), "a dog", *shown, purpose="gate", round=row.id)
+    shutil.rmtree(data / "rounds" / str(row.id) / "gate")
+    assert not made.tick() and last(made.store).state == "gated"
+
+
 PRIVATE, SPACE = {"GRADIO_SERVER_NAME": "127.0.0.1"}, {"SPACE_ID": "me/studio"}
 
 
@@ -279,6 +295,14 @@ def test_an_admin_can_ask_for_a_round_without_votes(data):
     with made.store.write() as session:
         rounds.begin(session, "emoji", "asked")
     assert made.tick() and last(made.store).state == "promoted"
+
+
+def test_a_round_that_another_worker_began_meanwhile_is_worked_on(data, monkeypatch):
+    made = make(data)
+    with made.store.write() as session:
+        rounds.begin(session, "emoji", "asked")
+    monkeypatch.setattr(rounds, "due", lambda *_: "votes")
+    assert made.tick() and last(made.store).cause == "asked"
 
 
 def test_a_champion_that_was_changed_by_hand_meanwhile_is_not_overrun(data, monkeypatch):

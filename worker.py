@@ -60,7 +60,7 @@ class Worker:
             claim = rounds.claim(session, f"{socket.gethostname()}:{os.getpid()}", LEASE)
         if claim is not None:
             attempts, rest = self.config.loop.attempts, REST * (claim.attempts + 1)
-            with Heart(self.store, claim, LEASE, attempts, rest):
+            with Heart(self.store, claim, LEASE, attempts, rest, undisturbed):
                 self.work(claim)
         self.listen()
         aliases.mirror(self.store, self.registry.data)

@@ -21,6 +21,7 @@ from db.models import (
     Vote,
     Voter,
 )
+from db.voters import is_untold
 
 TRUSTED = ("valid", "unchecked")  # a suspicious vote is kept, and waits until somebody has looked at it
 CHECKS = ("gold", "mirror")  # purposes that judge the voter; their votes teach nothing about pictures
@@ -34,6 +35,7 @@ class FrozenVote:
     id: int
     kind: str
     voter: int
+    named: bool  # whether the voter is known by a name; else each vote has a voter of its own
     prompt: str
     pictures: tuple[tuple[str, str], ...]
     outcome: str | None
@@ -104,6 +106,7 @@ def frozen(session: Session, round: int) -> list[FrozenVote]:
                 vote.id,
                 vote.kind,
                 vote.voter_id,
+                not is_untold(session.get_one(Voter, vote.voter_id)),
                 shown[0].prompt.text,
                 pictures,
                 vote.outcome,

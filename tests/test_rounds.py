@@ -15,7 +15,7 @@ from round_rows import champion, pair, picture, sha, voter, votes
 from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import aliases, round_votes, rounds
+from db import aliases, round_votes, rounds, voters
 from db.models import (
     Alias,
     Artifact,
@@ -276,12 +276,14 @@ def test_frozen_votes_tell_what_was_seen(ready):
         chosen = pair(session, who, "a dog", *shown, outcome="right")
         session.add(Vote(kind="rating", voter_id=who, generation_id=shown[0], overall=5))
         hashes = [session.get_one(Generation, id).pixels_sha256 for id in shown]
+        pair(session, voters.untold(session).id, "a dog", *shown)
     round = whole(ready, "first")
     with ready.read() as session:
-        first, second = round_votes.frozen(session, round)
+        first, second, third = round_votes.frozen(session, round)
     assert (first.id, first.voter, first.prompt, first.outcome) == (chosen, who, "a dog", "right")
     assert [pixels for pixels, _ in first.pictures] == hashes
     assert (second.kind, second.overall, len(second.pictures)) == ("rating", 5, 1)
+    assert (first.named, second.named, third.named) == (True, True, False)
 
 
 def test_a_round_is_due_by_votes_by_time_and_not_while_one_runs(ready):

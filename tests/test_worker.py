@@ -138,7 +138,7 @@ def test_the_folder_of_a_round_that_bore_the_number_before_is_not_used_again(dat
 def test_votes_on_prompts_that_judge_train_nothing(data):
     made = make(data)
     shown = (("a" * 64, "file a"), ("b" * 64, "file b"))
-    one = FrozenVote(1, "pair", 1, prompts.load("test")[0].prompt, shown, "left", None, None)
+    one = FrozenVote(1, "pair", 1, True, prompts.load("test")[0].prompt, shown, "left", None, None)
     work = loop.Work(made.registry, 9)
     work.prepare(loop.Inputs(parent="c" * 64, config=made.config, votes=(1,)), [one], lambda sha256: b"")
     assert work.compared(loop.VOTES) == work.compared(loop.HELD_OUT) == []

@@ -10,9 +10,8 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from cogrpo.background import enter, undisturbed
-from cogrpo.ballots import comparisons
 from cogrpo.cli_training import REFUSED, training_device
 from cogrpo.config import load_config
 from cogrpo.loop import Inputs, Work
@@ -29,6 +27,7 @@ from cogrpo.registry import CheckpointError, Registry, data_folder
 from db import aliases, round_votes, rounds
 from db.heart import Heart
 from db.models import Round
+from db.patience import forever
 from db.rounds import Claim
 from db.session import Store, StoreError
 
@@ -56,11 +55,12 @@ class Worker:
         """Begin a round where one is due, and work on one where there is one; whether there was."""
         with self.write() as session:
             if (cause := self.due(session)) is not None:
-                rounds.begin(session, self.config.model, cause)
+                with suppress(rounds.RoundError):  # another worker was faster
+                    rounds.begin(session, self.config.model, cause)
             claim = rounds.claim(session, f"{socket.gethostname()}:{os.getpid()}", LEASE)
         if claim is not None:
             attempts, rest = self.config.loop.attempts, REST * (claim.attempts + 1)
-            with Heart(self.store, claim, LEASE, attempts, rest):
+            with Heart(self.store, claim, LEASE, attempts, rest, undisturbed):
                 self.work(claim)
         self.listen()
         aliases.mirror(self.store, self.registry.data)
@@ -70,8 +70,7 @@ class Worker:
         """Give a candidate that waits for a person a verdict that has heard all who have seen it meanwhile."""
         with self.store.read() as session:
             waits, votes = aliases.unheard(session, self.config.model)
-        if votes:
-            again = Work(self.registry, waits).hear(votes)
+        if votes and (again := Work(self.registry, waits).hear(votes)) is not None:
             with self.write() as session:
                 aliases.judge(session, waits, again.passed, again.model_dump(mode="json"))
 
@@ -87,12 +86,13 @@ class Worker:
     def frozen(self, claim: Claim, work: Work) -> None:
         with self.store.read() as session:
             row, votes = session.get_one(Round, claim.id), round_votes.frozen(session, claim.id)
-            ids = tuple(vote.id for vote in votes)
-            inputs = Inputs(parent=row.parent.sha256, config=row.config, votes=ids)
-        files = {pixels: file for vote in votes for pixels, file in vote.pictures}
-        work.prepare(inputs, comparisons(votes), lambda pixels: self.store.artifacts.get(files[pixels]))
+            parent, config = row.parent.sha256, row.config
+        kept, lost = round_votes.readable(self.store.artifacts, votes)
+        inputs = Inputs(parent=parent, config=config, votes=[vote.id for vote in kept], unreadable=len(lost))
+        work.prepare(inputs, kept, self.store.artifacts.get)
         with self.write() as session:
             rounds.advance(session, claim.id, claim.fence, "frozen", folder=f"rounds/{claim.id}")
+            round_votes.leave_out(session, claim.id, lost)
 
     def training(self, claim: Claim, work: Work) -> None:
         for line in work.train(self.device):
@@ -107,7 +107,7 @@ class Worker:
             votes = round_votes.gate_votes(session, claim.id)
         judged, report = work.judge(votes)
         verdict, told = judged.verdict, report.model_dump(mode="json")
-        promotes = verdict.passed and work.inputs().config.loop.promotes()
+        promotes = verdict.passed and work.inputs().config.loop.promotion == "auto"
         with self.write() as session:
             told["pictures"] = judged.keep(partial(self.store.artifacts.put, session, kind="report"))
             aliases.gated(
@@ -128,7 +128,7 @@ def main() -> int:
     try:
         device = training_device(asked.device)
         config, data = load_config(Path(asked.config), RoundConfig), data_folder().resolve()
-        worker = Worker(Store.open(data), Registry(data), config, device)
+        worker = Worker(Store.open(data), Registry(data), config.settled(asked.embedded), device)
     except (StoreError, CheckpointError, *REFUSED) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -138,10 +138,9 @@ def main() -> int:
             print(json.dumps({"due": worker.due(session), "running": running, "new_votes": new}))
         return 0
     enter(sys.stdin.buffer if asked.embedded else None, config.loop.pause_while_generating)
+    if not asked.once:
+        forever(worker.tick, TICK)
     worker.tick()
-    while not asked.once:
-        time.sleep(TICK)
-        worker.tick()
     return 0
 
 

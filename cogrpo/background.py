@@ -69,7 +69,9 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for name, handler in handlers.items():
-            signal.signal(name, handler)
-        for name in late[:1]:
-            signal.raise_signal(name)
+        # SIGINT last, and SIGTERM where both came: an interrupt may only say that the round is another worker's now,
+        # and a process that goes on after it must still hear SIGTERM.
+        for name in reversed(ENDS):
+            signal.signal(name, handlers[name])
+        if late:
+            signal.raise_signal(max(late))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cogrpo.config import Config
 
+UNNAMED = 0  # stands for all who gave no name; the store counts its voters from 1
 APART = 2  # points on `overall` by which two ratings must differ to say which picture is better
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -25,7 +26,7 @@ class Comparison(Config):
     right: Digest
     outcome: Literal["left", "right", "tie", "bad"]  # bad: neither is any good, so neither is better
     weight: Annotated[float, Field(gt=0)] = 1.0
-    voter: int
+    voter: int  # UNNAMED: one of those who gave no name
     vote: int
 
 
@@ -35,6 +36,7 @@ class Ballot(Protocol):
     id: int
     kind: str  # pair, ranking or rating
     voter: int
+    named: bool  # whether the voter is known by a name; else each vote has a voter of its own
     prompt: str
     pictures: tuple[tuple[str, str], ...]
     outcome: str | None
@@ -71,7 +73,8 @@ def comparisons(ballots: Sequence[Ballot]) -> list[Comparison]:
 def weights(compared: Sequence[Comparison]) -> list[float]:
     """What each comparison counts for: its own weight, less where its voter has said more than others.
 
-    Who said n times what the median voter said counts as sqrt(n) median voters, so nobody drowns the rest.
+    Who said n times what the median voter said counts as sqrt(n) median voters, so nobody drowns the rest. All who gave
+    no name are one voter, or somebody would count for more without a name than with one.
     """
     said = Counter[int]()
     for one in compared:
@@ -83,9 +86,13 @@ def weights(compared: Sequence[Comparison]) -> list[float]:
 def _compared(ballot: Ballot, left: int, right: int, outcome: str | None, weight: float) -> Comparison:
     (first, _), (second, _) = ballot.pictures[left], ballot.pictures[right]
     return Comparison(
-        prompt=ballot.prompt, left=first, right=second, outcome=outcome, weight=weight, voter=ballot.voter,
+        prompt=ballot.prompt, left=first, right=second, outcome=outcome, weight=weight, voter=_voter(ballot),
         vote=ballot.id,
     )  # fmt: skip
+
+
+def _voter(ballot: Ballot) -> int:
+    return ballot.voter if ballot.named else UNNAMED
 
 
 def _apart(one: Ballot, other: Ballot) -> bool:
@@ -96,5 +103,5 @@ def _rated(earlier: Ballot, later: Ballot) -> Comparison:
     outcome = "left" if earlier.overall > later.overall else "right"
     (left, _), (right, _) = *earlier.pictures, *later.pictures
     return Comparison(
-        prompt=later.prompt, left=left, right=right, outcome=outcome, voter=later.voter, vote=later.id
+        prompt=later.prompt, left=left, right=right, outcome=outcome, voter=_voter(later), vote=later.id
     )

@@ -99,7 +99,8 @@ def cross_validate(
     data: Comparisons, precision: np.ndarray, seed: int, folds: int, confidence: float, resamples: int
 ) -> Accuracy | None:
     """How well fits foresee the votes on groups that they have not seen; None where there are fewer than `folds` groups
-    with a decided comparison. The interval is a bootstrap over groups, its lower end Wilson's where that is lower."""
+    with a decided comparison. The interval is a bootstrap over groups, its lower end Wilson's, each group
+    counted once, where that is lower."""
     decided = data.outcome != TIE
     groups = np.unique(data.group[decided])
     if len(groups) < folds:
@@ -116,7 +117,7 @@ def cross_validate(
     low, high = np.percentile(gained[drawn].sum(axis=1) / counted[drawn].sum(axis=1), [tail, 100 - tail])
     mean = gained.sum() / counted.sum()
     # Where all of a few groups are right, every resample is, too: a bootstrap alone takes a lucky streak for certainty.
-    low = min(float(low), wilson(mean, decided.sum(), confidence)[0])
+    low = min(float(low), wilson(mean, len(groups), confidence)[0])
     return Accuracy(mean, low, float(high), int(decided.sum()), len(groups))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 from cogrpo import candidate, checkpoint, training
-from cogrpo.ballots import Comparison
+from cogrpo.ballots import Ballot, Comparison, comparisons
 from cogrpo.checkpoint import CheckpointFileError, check_folder
 from cogrpo.config import Config, load_config
 from cogrpo.emoji import prompts
@@ -53,6 +53,7 @@ class Inputs(Config):
     parent: str  # sha256 of its parent checkpoint
     config: RoundConfig
     votes: tuple[int, ...]  # ids of all votes that went in
+    unreadable: int = 0  # votes that were left out, for their pictures are lost or damaged
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,13 @@ class Work:
     def folder(self) -> Path:
         return self.registry.data / "rounds" / str(self.number)
 
-    def prepare(
-        self, inputs: Inputs, compared: Sequence[Comparison], picture: Callable[[str], bytes]
-    ) -> None:
-        """Write what the round was frozen with. picture: the PNG of a hash of pixels.
+    def prepare(self, inputs: Inputs, ballots: Sequence[Ballot], picture: Callable[[str], bytes]) -> None:
+        """Write what the round was frozen with. picture: the PNG of a hash of a file.
 
         Votes on a share of the prompts are held out: the reward never sees them, and they tell what people asked for.
         """
         place, files = self.folder / INPUTS, {}
-        compared = [one for one in compared if one.prompt not in judging_prompts()]
+        compared = [one for one in comparisons(ballots) if one.prompt not in judging_prompts()]
         held = [is_held_out(one.prompt, inputs.config.loop.held_out) for one in compared]
         for name, wanted in ((VOTES, False), (HELD_OUT, True)):
             lines = [one.model_dump_json() for one, out in zip(compared, held, strict=True) if out == wanted]
@@ -87,8 +86,9 @@ class Work:
         # What a kill has left, or a round that bore this number before: the store was restored, or is a new one.
         shutil.rmtree(self.folder, ignore_errors=True)
         (place / PICTURES).mkdir(parents=True)
+        stored = {pixels: file for ballot in ballots for pixels, file in ballot.pictures}
         for sha256 in sorted({sha256 for one in compared for sha256 in (one.left, one.right)}):
-            write_atomically(place / PICTURES / f"{sha256}.png", picture(sha256))
+            write_atomically(place / PICTURES / f"{sha256}.png", picture(stored[sha256]))
         for name, data in files.items():
             write_atomically(place / name, data)
 
@@ -143,26 +143,35 @@ class Work:
 
     def judge(self, votes: Votes) -> tuple[Judged, Report]:
         """Hold the candidate against the round's parent."""
-        inputs, told = self.inputs(), self.run_config()
+        inputs, run = self.inputs(), self.run_config()
         size, held_out = inputs.config.loop.gate, self.compared(HELD_OUT)
         config = load_config(size.thresholds, GateConfig)
-        mixer = training.mixer_of(told, self.registry, ScoreCache(None))
-        gate = Gate(config, spread(prompts.load("validation"), size.prompts), size.seeds, mixer, told.trainer)
+        mixer = training.mixer_of(run, self.registry, ScoreCache(None))
+        gate = Gate(config, spread(prompts.load("validation"), size.prompts), size.seeds, mixer, run.trainer)
         leanings = tastes(held_out, self.folder / INPUTS / PICTURES, config)
         sha256, _ = self.hand_in()
         new, old = self._weights(sha256), self._weights(inputs.parent)
         judged = gate.judge(self.registry, new, old, self.folder / GATE, _gate_votes(votes), leanings)
         fitted = preference.told(self.folder / PREFERENCE) if (self.folder / PREFERENCE).is_dir() else {}
         trained_on = len(self.compared(VOTES))
-        return judged, report(judged, inputs.votes, trained_on, len(held_out), fitted, mixer.weights)
+        told = report(judged, inputs.votes, trained_on, len(held_out), fitted, mixer.weights)
+        if inputs.unreadable:
+            lost = f"Votes left out, as their pictures are lost or damaged: {inputs.unreadable}."
+            told = told.model_copy(update={"words": (*told.words, lost)})
+        return judged, told
 
-    def hear(self, votes: Votes) -> Verdict:
-        """The verdict of the tables that `judge` has written, with what people have said since."""
-        place, size = self.folder / GATE, self.inputs().config.loop.gate
-        new, old = (
-            ScoreTable.model_validate_json((place / name).read_bytes()) for name in (CANDIDATE, CHAMPION)
-        )
-        before = Verdict.model_validate_json((place / VERDICT).read_bytes())
+    def hear(self, votes: Votes) -> Verdict | None:
+        """The verdict of the tables that `judge` has written, with what people have said since; None where
+        somebody took the tables away."""
+        place = self.folder / GATE
+        try:
+            size = self.inputs().config.loop.gate
+            new, old = (
+                ScoreTable.model_validate_json((place / name).read_bytes()) for name in (CANDIDATE, CHAMPION)
+            )
+            before = Verdict.model_validate_json((place / VERDICT).read_bytes())
+        except FileNotFoundError:
+            return None
         return verdict(new, old, load_config(size.thresholds, GateConfig), _gate_votes(votes), before.tastes)
 
     def _fit(self) -> None:

@@ -30,7 +30,7 @@ class GateSize(Config):
 class LoopConfig(Config):
     least_votes: Count = 40  # new ones that start a round
     every_hours: Positive | None = None  # start one after that time in any case; None for never
-    promotion: Literal["auto", "hold"] | None = None  # of a candidate that passed; None: as `promotes` says
+    promotion: Literal["auto", "hold"] | None = None  # of a candidate that passed; None: see `settled`
     pause_while_generating: bool = True  # the embedded worker lets visitors go first
     attempts: Count = 3  # after which a failing round is parked
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2  # share of prompts whose votes train nothing
@@ -39,11 +39,6 @@ class LoopConfig(Config):
     @property
     def every(self) -> timedelta | None:
         return None if self.every_hours is None else timedelta(hours=self.every_hours)
-
-    def promotes(self, environment: Mapping[str, str] = os.environ) -> bool:
-        """Whether a candidate that passed is served without asking: on a private machine, unless told otherwise."""
-        private = not environment.get("SPACE_ID") and environment.get("GRADIO_SERVER_NAME", "") in LOOPBACK
-        return private if self.promotion is None else self.promotion == "auto"
 
 
 class RoundConfig(RunConfig):
@@ -54,3 +49,15 @@ class RoundConfig(RunConfig):
     def run(self, **changes: object) -> RunConfig:
         """The run alone, with changes."""
         return RunConfig.model_validate(self.model_dump(mode="json", exclude={"loop"}) | changes)
+
+    def settled(self, embedded: bool, environment: Mapping[str, str] = os.environ) -> RoundConfig:
+        """With the rule of promotion that its rounds keep: where none is set, `auto` on a private machine.
+
+        embedded: whether the app started this worker, so that its environment is the app's. No other worker can tell
+        whom the app serves, so its rounds hold.
+        """
+        if self.loop.promotion is not None:
+            return self
+        private = not environment.get("SPACE_ID") and environment.get("GRADIO_SERVER_NAME", "") in LOOPBACK
+        rule = {"promotion": "auto" if embedded and private else "hold"}
+        return self.model_copy(update={"loop": self.loop.model_copy(update=rule)})

@@ -8,14 +8,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db.models import Alias, Audit, Checkpoint, GateReport, Round, now
+from db.models import Alias, Audit, Base, Checkpoint, GateReport, Round, now
 from db.round_votes import gate_votes
 from db.rounds import CHAMPION, RoundError, advance
 from db.session import Store
@@ -31,7 +33,7 @@ def establish(session: Session, model: str, shipped: Mapping[str, str], data: Pa
     """Make rows for the weights that came with the program. shipped: alias -> sha256 of champion and baseline.
 
     A champion that a round, a person or an older file chose stays; one that was shipped gives way to the one that is
-    shipped now.
+    shipped now. Processes that start together may all call it.
     """
     chosen = _read(data / FILE).get(model, {}).get(CHAMPION)
     for name, sha256 in shipped.items():
@@ -40,10 +42,11 @@ def establish(session: Session, model: str, shipped: Mapping[str, str], data: Pa
         if held is None:
             if name == CHAMPION and chosen not in (None, *shipped.values()):
                 weights = _known(session, model, chosen, "promoted")
-            session.add(Alias(model=model, name=name, checkpoint_id=weights.id))
+            _insert(session, Alias, ("model", "name"), model=model, name=name, checkpoint_id=weights.id)
         elif held.checkpoint_id != weights.id and held.checkpoint.status == "shipped":
-            _move(session, held, weights.id)
-            _audit(session, actor, "upgrade", f"{model}:{name}", {"to": sha256})
+            with suppress(RoundError):  # another process has just done the same
+                _move(session, held, weights.id)
+                _audit(session, actor, "upgrade", f"{model}:{name}", {"to": sha256})
     session.flush()
 
 
@@ -191,12 +194,15 @@ def _read(path: Path) -> Served:
 
 
 def _known(session: Session, model: str, sha256: str, status: str) -> Checkpoint:
-    row = session.scalar(select(Checkpoint).where(Checkpoint.model == model, Checkpoint.sha256 == sha256))
-    if row is None:
-        row = Checkpoint(model=model, sha256=sha256, status=status)
-        session.add(row)
-        session.flush()
-    return row
+    _insert(session, Checkpoint, ("model", "sha256"), model=model, sha256=sha256, status=status)
+    known = select(Checkpoint).where(Checkpoint.model == model, Checkpoint.sha256 == sha256)
+    return session.scalars(known).one()
+
+
+def _insert(session: Session, kind: type[Base], unique: Sequence[str], **values: object) -> None:
+    """Make a row unless there is one; two processes that come at once get the same one."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(dialect.insert(kind).values(**values).on_conflict_do_nothing(index_elements=unique))
 
 
 def _gated(session: Session, round: int) -> Round:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import traceback
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -25,11 +26,20 @@ class Heart(AbstractContextManager["Heart"]):
     round back and passes. Where another worker has taken the round over, the body is interrupted.
     """
 
-    def __init__(self, store: Store, claim: Claim, lease: timedelta, attempts: int, rest: timedelta) -> None:
-        """attempts: after so many failures the round is parked; rest: before it may be claimed again."""
+    def __init__(
+        self,
+        store: Store,
+        claim: Claim,
+        lease: timedelta,
+        attempts: int,
+        rest: timedelta,
+        undisturbed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """attempts: after so many failures the round is parked; rest: before it may be claimed again; undisturbed:
+        holds interrupts back while the end is written."""
         self.store, self.claim, self.lease = store, claim, lease
         self.attempts, self.rest = attempts, rest
-        self.lost = False
+        self.lost, self._undisturbed = False, undisturbed
         self._worker = threading.main_thread().ident
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -43,10 +53,11 @@ class Heart(AbstractContextManager["Heart"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._ended.set()
         try:
+            self._ended.set()
             self._thread.join()
         except KeyboardInterrupt:  # the beat's own, which found out just now, or somebody's
+            self._ended.set()
             self._thread.join()
             if not self.lost:
                 raise
@@ -56,7 +67,7 @@ class Heart(AbstractContextManager["Heart"]):
         if self.lost or isinstance(error, LostLease):
             return True  # it is another worker's now; nothing may be written
         try:
-            with self.store.write() as session:
+            with self._undisturbed(), self.store.write() as session:
                 if isinstance(error, Exception):
                     told = "".join(traceback.format_exception(error))
                     rounds.fail(session, round, fence, told, self.attempts, self.rest)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, or_, select, union_all
+from sqlalchemy import Select, delete, or_, select, union_all
 from sqlalchemy.orm import Session
 
+from db.artifacts import ArtifactError, Artifacts
 from db.models import (
     Artifact,
     Checkpoint,
@@ -20,6 +21,7 @@ from db.models import (
     Vote,
     Voter,
 )
+from db.voters import is_untold
 
 TRUSTED = ("valid", "unchecked")  # a suspicious vote is kept, and waits until somebody has looked at it
 CHECKS = ("gold", "mirror")  # purposes that judge the voter; their votes teach nothing about pictures
@@ -33,6 +35,7 @@ class FrozenVote:
     id: int
     kind: str
     voter: int
+    named: bool  # whether the voter is known by a name; else each vote has a voter of its own
     prompt: str
     pictures: tuple[tuple[str, str], ...]
     outcome: str | None
@@ -103,6 +106,7 @@ def frozen(session: Session, round: int) -> list[FrozenVote]:
                 vote.id,
                 vote.kind,
                 vote.voter_id,
+                not is_untold(session.get_one(Voter, vote.voter_id)),
                 shown[0].prompt.text,
                 pictures,
                 vote.outcome,
@@ -111,6 +115,26 @@ def frozen(session: Session, round: int) -> list[FrozenVote]:
             )
         )
     return told
+
+
+def readable(artifacts: Artifacts, votes: Sequence[FrozenVote]) -> tuple[list[FrozenVote], list[FrozenVote]]:
+    """Those whose pictures are all there and whole, and the others. Raises OSError where that cannot be told now."""
+    bad = set()
+    for file in {file for vote in votes for _, file in vote.pictures}:
+        try:
+            artifacts.get(file)
+        except ArtifactError:
+            bad.add(file)
+    kept, lost = [], []
+    for vote in votes:
+        (kept if bad.isdisjoint(file for _, file in vote.pictures) else lost).append(vote)
+    return kept, lost
+
+
+def leave_out(session: Session, round: int, votes: Sequence[FrozenVote]) -> None:
+    """Take votes out of a round again: a later one may take them, should a backup bring their pictures back."""
+    for vote in votes:
+        session.execute(delete(RoundVote).where(RoundVote.round_id == round, RoundVote.vote_id == vote.id))
 
 
 def gate_votes(session: Session, round: int) -> list[tuple[str, str]]:

@@ -28,7 +28,7 @@ CONFIG = {
     "rounds": 6,
     "trainer": {**SETTINGS, "steps": [2, 3], "arm": "joint"},
     "validation": {"every": 3, "per_category": 1},
-    "loop": {"least_votes": 3, "gate": {"prompts": 6, "seeds": 2}},
+    "loop": {"least_votes": 3, "promotion": "auto", "gate": {"prompts": 6, "seeds": 2}},
 }
 RULES = {"confidence": 0.95, "resamples": 100, "seed": 0, "least_prompts": 2, "measures": {}}
 PASSES = {**RULES, "rewards": {"may_fall": 1.0}, "rewards_at_each_steps": {"may_fall": 1.0}}

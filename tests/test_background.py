@@ -30,6 +30,20 @@ def test_an_interrupt_waits_for_the_end_and_comes_once(interrupt):
         signal.raise_signal(interrupt)
 
 
+def test_where_both_came_the_process_ends():
+    def ends(*_):
+        raise SystemExit
+
+    before = signal.signal(signal.SIGTERM, ends)
+    try:
+        with pytest.raises(SystemExit), undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is ends
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_an_error_of_the_body_is_told_where_nobody_interrupts():
     with pytest.raises(ZeroDivisionError), undisturbed():
         raise ZeroDivisionError

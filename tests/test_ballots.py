@@ -21,6 +21,7 @@ class Cast:
     outcome: str | None = None
     ranking: tuple[int, ...] | None = None
     overall: int | None = None
+    named: bool = True
 
     @property
     def pictures(self):
@@ -57,6 +58,19 @@ def test_ratings_of_other_voters_prompts_or_the_same_picture_are_no_pair():
     assert comparisons([rating(1, A, 1), rating(2, B, 7, prompt="a cat")]) == []
     assert comparisons([rating(1, A, 1), rating(2, A, 7)]) == []
     assert comparisons([rating(1, A, None), rating(2, B, 7)]) == []
+
+
+def test_all_who_gave_no_name_count_as_one_voter():
+    unnamed = [Cast(vote, "pair", (A, B), voter=vote, outcome="left", named=False) for vote in range(10, 110)]
+    named = [
+        Cast(vote, "pair", (A, B), voter=voter, outcome="right") for voter in (1, 2) for vote in range(4)
+    ]
+    told = weights(comparisons([*unnamed, *named]))
+    assert sum(told[:100]) == pytest.approx(4 * 5) and told[100:] == [1.0] * 8
+
+
+def test_ratings_of_two_who_gave_no_name_are_no_pair():
+    assert comparisons([rating(1, A, 1, named=False), rating(2, B, 7, voter=2, named=False)]) == []
 
 
 def said(voter: int, times: int) -> list[Comparison]:

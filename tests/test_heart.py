@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from datetime import timedelta
 from itertools import count
@@ -10,6 +11,7 @@ import pytest
 from round_rows import champion
 from sqlalchemy import update
 
+from cogrpo.background import undisturbed
 from db import rounds
 from db.heart import Heart
 from db.models import Round, now
@@ -53,6 +55,22 @@ def test_an_error_is_kept_and_goes_no_further_and_an_interrupt_gives_the_round_b
         raise SystemExit
     told = row(store, claim)
     assert (told.attempts, told.owner, told.lease_until) == (1, None, None)
+
+
+@pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError])
+def test_an_interrupt_while_the_end_is_written_waits_for_that(store, claim, monkeypatch, error):
+    def interrupted(write):
+        def writes(*told):
+            signal.raise_signal(signal.SIGINT)
+            return write(*told)
+
+        return writes
+
+    for name in ("release", "fail"):
+        monkeypatch.setattr(rounds, name, interrupted(getattr(rounds, name)))
+    with pytest.raises(KeyboardInterrupt), Heart(store, claim, timedelta(hours=1), 3, REST, undisturbed):
+        raise error
+    assert row(store, claim).owner is None
 
 
 def test_work_that_another_took_over_is_interrupted_and_writes_nothing(store, claim):

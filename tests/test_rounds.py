@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from round_rows import champion, pair, picture, sha, voter, votes
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from db import aliases, round_votes, rounds
+from db import aliases, round_votes, rounds, voters
 from db.models import (
     Alias,
     Artifact,
@@ -274,12 +276,14 @@ def test_frozen_votes_tell_what_was_seen(ready):
         chosen = pair(session, who, "a dog", *shown, outcome="right")
         session.add(Vote(kind="rating", voter_id=who, generation_id=shown[0], overall=5))
         hashes = [session.get_one(Generation, id).pixels_sha256 for id in shown]
+        pair(session, voters.untold(session).id, "a dog", *shown)
     round = whole(ready, "first")
     with ready.read() as session:
-        first, second = round_votes.frozen(session, round)
+        first, second, third = round_votes.frozen(session, round)
     assert (first.id, first.voter, first.prompt, first.outcome) == (chosen, who, "a dog", "right")
     assert [pixels for pixels, _ in first.pictures] == hashes
     assert (second.kind, second.overall, len(second.pictures)) == ("rating", 5, 1)
+    assert (first.named, second.named, third.named) == (True, True, False)
 
 
 def test_a_round_is_due_by_votes_by_time_and_not_while_one_runs(ready):
@@ -476,6 +480,42 @@ def test_a_champion_that_a_file_named_before_there_was_a_store_stays(store, tmp_
         )
     assert serves(store)["champion"] == sha("mine")
     assert not aliases.mirror(store, tmp_path)
+
+
+def test_app_and_worker_that_start_together_name_the_same_weights_once(store, tmp_path):
+    shipped = {"champion": sha("shipped"), "baseline": sha("base")}
+    other, begun, errors = Store(store.url, store.artifacts.root), threading.Event(), []
+
+    @event.listens_for(other.engine, "before_cursor_execute")
+    def writes(connection, cursor, statement, *_):
+        if statement.startswith(("INSERT", "BEGIN IMMEDIATE")):
+            begun.set()  # it has found nothing there, and now waits for the first one
+
+    def second():
+        try:
+            with other.write() as session:
+                aliases.establish(session, "emoji", shipped, tmp_path, "worker")
+        except SQLAlchemyError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=second)
+    with store.write() as session:
+        aliases.establish(session, "emoji", shipped, tmp_path, "app")
+        thread.start()
+        assert begun.wait(20)
+    thread.join()
+    other.close()
+    assert errors == [] and serves(store) == shipped
+
+
+def test_a_program_version_that_another_process_has_just_named_is_no_error(ready, tmp_path, monkeypatch):
+    def moved(*_):
+        raise RoundError("alias: emoji:champion was moved meanwhile; look again.")
+
+    monkeypatch.setattr(aliases, "_move", moved)
+    with ready.write() as session:
+        aliases.establish(session, "emoji", {"champion": sha("new")}, tmp_path, "worker")
+        assert session.scalar(select(func.count()).select_from(Audit)) == 0
 
 
 def test_the_gate_is_told_who_won_whichever_side_the_candidate_stood_on(ready):

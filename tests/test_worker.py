@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +18,14 @@ from sqlalchemy import func, select
 
 import worker
 from cogrpo import loop
-from cogrpo.ballots import Comparison
 from cogrpo.config import load_config
 from cogrpo.emoji import prompts
 from cogrpo.loop_config import DEMO, LoopConfig, RoundConfig
 from cogrpo.registry import Registry
 from cogrpo.training import GATE_SEEDS
 from db import aliases, rounds
-from db.models import Audit, GateReport, Round, RoundVote
+from db.models import Audit, GateReport, Generation, Round, RoundVote
+from db.round_votes import FrozenVote
 from db.session import Store
 
 ROOT = Path(__file__).parents[1]
@@ -136,12 +137,27 @@ def test_the_folder_of_a_round_that_bore_the_number_before_is_not_used_again(dat
 
 def test_votes_on_prompts_that_judge_train_nothing(data):
     made = make(data)
-    one = Comparison(
-        prompt=prompts.load("test")[0].prompt, left="a" * 64, right="b" * 64, outcome="left", voter=1, vote=1
-    )
+    shown = (("a" * 64, "file a"), ("b" * 64, "file b"))
+    one = FrozenVote(1, "pair", 1, True, prompts.load("test")[0].prompt, shown, "left", None, None)
     work = loop.Work(made.registry, 9)
     work.prepare(loop.Inputs(parent="c" * 64, config=made.config, votes=(1,)), [one], lambda sha256: b"")
     assert work.compared(loop.VOTES) == work.compared(loop.HELD_OUT) == []
+
+
+def test_votes_whose_pictures_are_lost_or_damaged_are_left_out_and_told(data):
+    made = make(data)
+    ids = cast(made.store, 6)
+    with made.store.read() as session:
+        files = list(session.scalars(select(Generation.image_sha256).order_by(Generation.id)))
+    Path(made.store.artifacts.path(files[0])).unlink()
+    Path(made.store.artifacts.path(files[3])).write_bytes(b"damaged")
+    assert made.tick()
+    row = last(made.store)
+    assert (row.state, row.error) == ("promoted", None)
+    assert row.report["votes"] == ids[2:]
+    assert any(told.endswith("lost or damaged: 2.") for told in row.report["words"])
+    with made.store.read() as session:
+        assert sorted(session.scalars(select(RoundVote.vote_id))) == ids[2:], "the others are free again"
 
 
 FAILS = {**small_world.PASSES, "rewards": {"must_rise": 0.9}}
@@ -184,14 +200,50 @@ def test_a_candidate_that_waits_gets_a_verdict_that_has_heard_people(data):
         assert session.scalar(select(func.count()).select_from(GateReport)) == 2, "nothing new was said"
 
 
-def test_a_space_holds_and_a_private_machine_promotes():
-    told = LoopConfig()
-    assert told.promotes({}) and told.promotes({"GRADIO_SERVER_NAME": "127.0.0.1"})
-    assert not told.promotes({"SPACE_ID": "me/studio"}) and not told.promotes(
-        {"GRADIO_SERVER_NAME": "0.0.0.0"}
-    )
-    assert LoopConfig(promotion="auto").promotes({"SPACE_ID": "me/studio"})
-    assert not LoopConfig(promotion="hold").promotes({})
+def test_a_candidate_whose_tables_are_gone_waits_on(data):
+    made = make(data, **ASKED)
+    cast(made.store)
+    made.tick()
+    row = last(made.store)
+    with made.store.write() as session:
+        shown = [
+            picture(session, made.store.artifacts, "a dog", weights=weights.sha256)
+            for weights in (row.candidate, row.parent)
+        ]
+        pair(session, voter(session), "a dog", *shown, purpose="gate", round=row.id)
+    shutil.rmtree(data / "rounds" / str(row.id) / "gate")
+    assert not made.tick() and last(made.store).state == "gated"
+
+
+PRIVATE, SPACE = {"GRADIO_SERVER_NAME": "127.0.0.1"}, {"SPACE_ID": "me/studio"}
+
+
+@pytest.mark.parametrize(
+    ("told", "embedded", "environment", "rule"),
+    [
+        (None, True, {}, "auto"),
+        (None, True, PRIVATE, "auto"),
+        (None, True, SPACE, "hold"),
+        (None, True, {"GRADIO_SERVER_NAME": "0.0.0.0"}, "hold"),
+        (None, False, {}, "hold"),
+        ("auto", False, SPACE, "auto"),
+        ("hold", True, {}, "hold"),
+    ],
+)
+def test_a_private_app_promotes_and_a_space_or_a_worker_that_knows_no_app_holds(
+    told, embedded, environment, rule
+):
+    config = load_config(DEMO, RoundConfig).model_copy(update={"loop": LoopConfig(promotion=told)})
+    assert config.settled(embedded, environment).loop.promotion == rule
+
+
+def test_a_worker_that_no_app_started_promotes_nothing_unasked(data):
+    made = make(data, promotion=None)
+    cast(made.store)
+    done = start(data, "--once")
+    _, error = done.communicate(timeout=300)
+    assert done.returncode == 0, error
+    assert last(made.store).state == "gated"
 
 
 def test_three_failures_park_a_round_with_its_traceback_and_it_can_be_sent_on(data, monkeypatch):
@@ -243,6 +295,14 @@ def test_an_admin_can_ask_for_a_round_without_votes(data):
     with made.store.write() as session:
         rounds.begin(session, "emoji", "asked")
     assert made.tick() and last(made.store).state == "promoted"
+
+
+def test_a_round_that_another_worker_began_meanwhile_is_worked_on(data, monkeypatch):
+    made = make(data)
+    with made.store.write() as session:
+        rounds.begin(session, "emoji", "asked")
+    monkeypatch.setattr(rounds, "due", lambda *_: "votes")
+    assert made.tick() and last(made.store).cause == "asked"
 
 
 def test_a_champion_that_was_changed_by_hand_meanwhile_is_not_overrun(data, monkeypatch):

@@ -92,7 +92,9 @@ function saveMenu(files) {
 /** A link to the page that plays shared traces. */
 function player() {
   const href = new URL('studio/explorer.html', document.baseURI).href;
-  return Object.assign(document.createElement('a'), { href, target: '_blank', className: 'cg-player', textContent: 'how to play it' });
+  const link = Object.assign(document.createElement('a'), { href, target: '_blank', textContent: 'how to play it' });
+  link.className = 'cg-player';
+  return link;
 }
 
 function keys(viewer) {

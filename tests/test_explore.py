@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -301,6 +302,8 @@ def test_the_shared_trace_the_gif_and_a_dropped_trace(visit: Visit, tmp_path: Pa
     (tmp_path / "kept.gif").write_bytes(saved(visit, "GIF"))
     with Image.open(tmp_path / "kept.gif") as gif:
         assert gif.n_frames >= 4
+    player = visit.page.get_attribute(".cg-menu a:has-text('how to play it')", "href")
+    assert "Open a trace" in urllib.request.urlopen(player).read().decode()
     plain = saved(visit, "numbers only")
     assert len(plain) < 30_000
     visit.drop(plain, "kept.trace")
@@ -348,9 +351,9 @@ def test_after_the_server_is_gone_everything_still_moves(browser: Browser, own: 
         visit.page.keyboard.press("Space")
         visit.wait("set.step === '5' && set.playing === 'false'")
         visit.page.wait_for_selector("#line :text('Connection lost')")
-        ask(visit, prompt="one cactus")  # Gradio now loads the page anew when the server is back
+        ask(visit, prompt="one cactus")
         own.start()
-        visit.wait("viewer.querySelector('[data-part=tag]').innerText && set.state === 'done'")
+        visit.page.wait_for_selector("#line p", state="hidden")
         visit.wait_for_values({PROMPT: "one cactus"})
         generate(visit, steps=2)
         visit.wait("set.steps === '2' && set.state === 'done'")
@@ -366,6 +369,29 @@ def lose(visit: Visit, text: str) -> None:
 def forgive_the_loss(visit: Visit) -> None:
     """What failed because the connection was lost is no fault of the page."""
     visit.errors[:] = [error for error in visit.errors if "ERR_FAILED" not in error]
+
+
+def test_nothing_begins_while_the_server_is_gone(visit: Visit) -> None:
+    lose(visit, "one cactus")
+    visit.page.keyboard.press("Control+Enter")
+    visit.page.press(PROMPT, "Enter")
+    visit.page.click("#generate")
+    visit.page.unroute_all()
+    visit.page.wait_for_selector("#line p", state="hidden")
+    generate(visit, steps=2)
+    visit.wait("set.steps === '2' && set.state === 'done'")
+    assert sum("/queue/join" in request for request in visit.requests) == 1
+    forgive_the_loss(visit)
+
+
+def test_escape_brings_generate_back_when_the_server_went_during_a_decode(waiting: Visit, held: App) -> None:
+    begin_a_long_decode(waiting, held)
+    waiting.page.route("**/healthz", lambda route: route.abort())
+    waiting.page.wait_for_selector("#line :text('Connection lost')")
+    waiting.page.keyboard.press("Escape")
+    waiting.page.wait_for_selector("#generate")
+    assert not waiting.page.is_visible("#cancel")
+    forgive_the_loss(waiting)
 
 
 def script_of(component: str) -> str:

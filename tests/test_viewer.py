@@ -110,6 +110,20 @@ def test_the_same_seed_under_cosine_stands_beside_it_and_takes_its_place_step_fo
     assert visit.page.get_attribute("[data-act=against]", "aria-pressed") == "true"
 
 
+def test_without_the_rival_the_example_plays_alone(visit: Visit, trace: Trace) -> None:
+    visit.page.route("**/example-cosine.trace", lambda route: route.fulfill(status=404))
+    visit.page.reload()
+    visit.wait(f"set.state === 'done' && set.step === '{trace.steps}' && set.playing === 'false'")
+    assert not visit.page.is_visible("[data-part=rival]")
+    assert visit.page.inner_text("#line") == ""
+    visit.errors[:] = [error for error in visit.errors if "404" not in error]
+
+
+def test_a_page_that_is_opened_as_a_file_says_that_it_must_be_served(browser: Browser) -> None:
+    with Visit(browser, (STATIC / "explorer.html").as_uri()) as visit:
+        assert "python -m http.server" in visit.page.inner_text("#line")
+
+
 def test_loop_begins_again(visit: Visit, trace: Trace) -> None:
     visit.page.keyboard.press("l")
     visit.page.keyboard.press("End")

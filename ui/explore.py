@@ -34,8 +34,11 @@ WHO = "(...told) => [...told.slice(0, -1), localStorage.getItem('voter') ?? '']"
 
 # These run in the browser alone: they need no turn and no server.
 SHOW, HIDE = '{"__type__": "update", "visible": true}', '{"__type__": "update", "visible": false}'
+SAME = '{"__type__": "update"}'
 WAIT = f"() => [{HIDE}, {SHOW}]"  # go, leave
 REST = f"() => [{SHOW}, {HIDE}, {HIDE}]"  # go, leave, cancel
+# A decode of a server that is gone never says that it has ended.
+REST_IF_LOST = f"() => document.body.classList.contains('cg-lost') ? ({REST})() : Array(3).fill({SAME})"
 KEPT = "async () => (await import(new URL('studio/kept.js', document.baseURI)))"  # what it exports
 
 
@@ -128,6 +131,7 @@ class Explore:
         painting.then(None, None, buttons, js=REST, **PRIVATE)
         self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
         self.cancel.click(self.stop, queue=False, **PRIVATE)
+        self.cancel.click(None, None, buttons, js=REST_IF_LOST, **PRIVATE)
         fresh = json.dumps([field.value for field in form] + [False, ""])[:-1]
         self.again.click(
             None, None, [*form, self.lock, self.notice, self.panel], js=f"() => {fresh}, {HIDE}]", **PRIVATE

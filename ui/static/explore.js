@@ -51,6 +51,7 @@ export function connect(element, props, watch, server) {
     begin();
   });
   keys(viewer);
+  held();
   tabs();
   help();
   drops(element);
@@ -78,6 +79,7 @@ function saveMenu(files) {
     if (!files[kind]) continue;
     const href = new URL(files[kind], document.baseURI).href;
     list.append(Object.assign(document.createElement('a'), { href, textContent: text, download: href.split('/').pop() }));
+    if (kind === 'shared') list.append(player());
   }
   const shut = (event) => {
     if (!menu.isConnected) document.removeEventListener('click', shut);
@@ -85,6 +87,14 @@ function saveMenu(files) {
   };
   document.addEventListener('click', shut);
   return menu;
+}
+
+/** A link to the page that plays shared traces. */
+function player() {
+  const href = new URL('studio/explorer.html', document.baseURI).href;
+  const link = Object.assign(document.createElement('a'), { href, target: '_blank', textContent: 'how to play it' });
+  link.className = 'cg-player';
+  return link;
 }
 
 function keys(viewer) {
@@ -108,6 +118,19 @@ function keys(viewer) {
       help.open = !help.open;
     }
   });
+}
+
+/** To a server that is gone nothing is sent: Generate would turn into a Cancel of nothing. line.js says why. */
+function held() {
+  const hold = (event) => {
+    if (!document.body.classList.contains('cg-lost')) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  document.addEventListener('click', (event) => { if (event.target.closest('#generate')) hold(event); }, true);
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && event.target.closest('#prompt')) hold(event);
+  }, true);
 }
 
 /** Gradio's menu of models opens on every key: also on the one that leaves it, and then it stays open. */

@@ -11,7 +11,7 @@ const LOOP = icon('M3 8a5 5 0 0 1 8.5-3.5L13 6V2h1.5v6.5H8V7h4l-1.6-1.5A3.5 3.5 
 const MAPS = [
   ['picture', 'Picture', ''],
   ['tokens', 'Tokens', 'code, base 16'],
-  ['confidence', 'Confidence', 'dashed: hidden'],
+  ['confidence', 'Confidence', '<span class="cg-area">area: probability · </span>dashed: hidden'],
   ['order', 'Reveal order', '<span class="cg-ramp">step 1<i></i><b data-part="last"></b></span>'],
 ];
 

@@ -22,6 +22,8 @@ from cogrpo.schedule import Schedule, ScheduleError
 
 DEFAULT = CONFIGS / "gate.yaml"
 
+MIX = "mix"
+
 Outcome = Literal["pass", "fail", "unclear"]
 Values = tuple[tuple[float, ...], ...]
 
@@ -46,7 +48,7 @@ class ScoreTable(Config):
     checkpoint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     prompts: Annotated[tuple[str, ...], Field(min_length=1)]
     draws: Annotated[tuple[Draw, ...], Field(min_length=1)]  # the same for every prompt
-    rewards: tuple[str, ...]  # those of `scores` that were in the mix
+    rewards: dict[str, float]  # those of `scores` that were in the mix -> weight
     scores: dict[str, Values]
     groups: dict[str, Values]
     schedules: dict[int, tuple[Values, ...]]  # steps -> every mean schedule [T][4] that was used
@@ -121,8 +123,8 @@ class GateConfig(Config):
     resamples: Annotated[int, Field(ge=100)]
     seed: int
     least_prompts: Annotated[int, Field(ge=2)]
-    rewards: Rule  # each reward of the mix, over all numbers of steps together
-    rewards_at_each_steps: Rule
+    mix: Rule  # of all numbers of steps together, in standard deviations of the champion's pictures
+    rewards: Rule  # each reward of the mix, over all numbers of steps together and at each
     measures: dict[str, Rule]  # at each number of steps
     people: PeopleConfig = PeopleConfig()
 
@@ -198,15 +200,17 @@ def verdict(
     """
     _check_paired(candidate, champion, config)
     steps = candidate.steps
-    asked = [(name, None, config.rewards) for name in candidate.rewards]
-    if len(steps) > 1:
-        asked += [(name, T, config.rewards_at_each_steps) for name in candidate.rewards for T in steps]
+    together = (None, *steps) if len(steps) > 1 else (None,)
+    asked = [(name, T, config.rewards) for T in together for name in candidate.rewards]
     asked += [(name, T, rule) for name, rule in config.measures.items() for T in steps]
     wanted = {each.measure: each.direction for each in tastes}
-    checks = tuple(_asked(_check(*each, candidate, champion, config), wanted) for each in asked)
+    gain = _gain(candidate, champion)
+    checks = (
+        _held_against(MIX, None, config.mix, np.zeros_like(gain), gain, config),
+        *(_asked(_check(*each, candidate, champion, config), wanted) for each in asked),
+    )
     looks = tuple(_sanity(T, candidate.schedules[T]) for T in steps)
     row = people(votes, config.confidence, config.people)
-    changes = np.mean([_standardised(name, candidate, champion) for name in candidate.rewards], axis=0)
     return Verdict(
         passed=all(each.outcome == "pass" for each in (*checks, *looks)) and not _refuses(row),
         candidate=candidate.checkpoint,
@@ -217,7 +221,7 @@ def verdict(
         checks=checks,
         schedules=looks,
         people=row,
-        hack_meter=hack_meter(changes, votes, config.confidence, config.resamples, config.seed),
+        hack_meter=hack_meter(gain, votes, config.confidence, config.resamples, config.seed),
         tastes=tuple(tastes),
     )
 
@@ -239,7 +243,13 @@ def _check(
     champion: ScoreTable,
     config: GateConfig,
 ) -> Check:
-    new, old = candidate.by_prompt(name, steps), champion.by_prompt(name, steps)
+    old, new = champion.by_prompt(name, steps), candidate.by_prompt(name, steps)
+    return _held_against(name, steps, rule, old, new, config)
+
+
+def _held_against(
+    name: str, steps: int | None, rule: Rule, old: np.ndarray, new: np.ndarray, config: GateConfig
+) -> Check:
     low, high = interval(new - old, config)
     return Check(
         name=name, steps=steps, champion=old.mean(), candidate=new.mean(), difference=(new - old).mean(),
@@ -260,10 +270,15 @@ def _refuses(row: People | None) -> bool:
     return row is not None and row.refuses
 
 
-def _standardised(name: str, candidate: ScoreTable, champion: ScoreTable) -> np.ndarray:
-    """The change of a reward for each prompt [P], in standard deviations of the champion's pictures."""
-    spread = np.std(champion.scores[name])
-    return (candidate.by_prompt(name, None) - champion.by_prompt(name, None)) / max(spread, 1e-9)
+def _gain(candidate: ScoreTable, champion: ScoreTable) -> np.ndarray:
+    """The change of the mix for each prompt [P]: the weighted mean of the rewards' changes, each in standard deviations
+    of the champion's pictures, for each reward is normalised before it is mixed."""
+    changes = [
+        (candidate.by_prompt(name, None) - champion.by_prompt(name, None))
+        / max(np.std(champion.scores[name]), 1e-9)
+        for name in candidate.rewards
+    ]
+    return np.average(changes, axis=0, weights=list(candidate.rewards.values()))
 
 
 def _check_paired(candidate: ScoreTable, champion: ScoreTable, config: GateConfig) -> None:

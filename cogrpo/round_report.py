@@ -56,7 +56,7 @@ def report(
     weights: dict[str, float],
 ) -> Report:
     """Put together what the steps of a round found."""
-    rewards = tuple(_moved(check) for check in judged.verdict.checks if check.steps is None)
+    mix, *rewards = (_moved(check) for check in judged.verdict.checks if check.steps is None)
     schedules = {
         steps: {
             "before": [list(row) for row in judged.champion.schedules[steps][0]],
@@ -67,6 +67,7 @@ def report(
     words = [
         f"{len(votes)} votes went in: {trained_on} comparisons to learn from, {held_out} held out.",
         *taste_in_words(preference, weights),
+        f"The mix of rewards moved by {mix.difference:+.2f} [{mix.low:+.2f}, {mix.high:+.2f}] standard deviations.",
         *(
             f"{each.name} moved by {each.difference:+.3f} [{each.low:+.3f}, {each.high:+.3f}] "
             f"on {judged.verdict.prompts} held-out prompts."
@@ -76,7 +77,7 @@ def report(
     ]
     return Report(
         words=tuple(words), votes=tuple(votes), trained_on=trained_on, held_out=held_out, preference=preference,
-        weights=weights, rewards=rewards, schedules=schedules,
+        weights=weights, rewards=tuple(rewards), schedules=schedules,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ CONFIG = {
     "loop": {"least_votes": 3, "promotion": "auto", "gate": {"prompts": 6, "seeds": 2}},
 }
 RULES = {"confidence": 0.95, "resamples": 100, "seed": 0, "least_prompts": 2, "measures": {}}
-PASSES = {**RULES, "rewards": {"may_fall": 1.0}, "rewards_at_each_steps": {"may_fall": 1.0}}
+PASSES = {**RULES, "mix": {"may_fall": 9.0}, "rewards": {"may_fall": 1.0}}
 
 
 def load(weights: Path, precision: str = "float32") -> Learner:

@@ -32,7 +32,7 @@ def table(checkpoint: str = "a", noise: int = 0, shift: dict | None = None, **ch
         "checkpoint": checkpoint * 64,
         "prompts": [f"prompt {index}" for index in range(PROMPTS)],
         "draws": DRAWS,
-        "rewards": ["verifier", "dual_encoder"],
+        "rewards": {"verifier": 2.0, "dual_encoder": 1.0},
         "scores": {name: values[name].tolist() for name in SCORES},
         "groups": {name: values[name].tolist() for name in GROUP},
         "schedules": {steps: [schedules.build("cosine", steps).table.tolist()] for steps in STEPS},
@@ -50,7 +50,7 @@ def failed(result) -> set[tuple[str, int | None, str]]:
 def test_a_candidate_that_is_better_and_harms_nothing_passes():
     result = verdict(table("b", 1, BETTER), table(), CONFIG)
     assert result.passed and result.reasons == ()
-    assert {check.name for check in result.checks} == {"verifier", "dual_encoder", *CONFIG.measures}
+    assert {check.name for check in result.checks} == {"mix", "verifier", "dual_encoder", *CONFIG.measures}
     assert (result.candidate, result.champion) == ("b" * 64, "a" * 64)
     assert (result.prompts, result.draws) == (60, 8)
 
@@ -58,14 +58,24 @@ def test_a_candidate_that_is_better_and_harms_nothing_passes():
 def test_a_champion_does_not_beat_itself():
     result = verdict(table(), table(), CONFIG)
     assert not result.passed
-    assert failed(result) == {("verifier", None, "fail"), ("dual_encoder", None, "fail")}
-    assert "verifier: must rise, but the difference is +0.0000" in result.reasons[0]
+    assert failed(result) == {("mix", None, "fail")}
+    assert "mix: must rise, but the difference is +0.0000" in result.reasons[0]
 
 
 @pytest.mark.parametrize("name", ["verifier", "dual_encoder"])
-def test_every_reward_of_the_mix_must_rise(name):
-    result = verdict(table("b", 1, {**BETTER, name: 0.0}), table(), CONFIG)
-    assert not result.passed and {each[:2] for each in failed(result)} == {(name, None)}
+def test_the_mix_must_rise_and_no_reward_may_fall(name):
+    assert verdict(table("b", 1, {name: 0.05}), table(), CONFIG).passed
+    paid = verdict(table("b", 1, {**BETTER, name: -0.02}), table(), CONFIG)
+    assert {each[:2] for each in failed(paid)} == {(name, None), (name, 4), (name, 8)}
+
+
+def test_the_mix_is_the_mean_of_the_rewards_by_weight_in_standard_deviations():
+    champion = table()
+    mix = next(
+        c for c in verdict(table("b", 1, {"verifier": 0.3}), champion, CONFIG).checks if c.name == "mix"
+    )
+    assert mix.difference == pytest.approx(2 / 3 * 0.3 / np.std(champion.scores["verifier"]), rel=0.02)
+    assert 0 < mix.low < mix.difference < mix.high and mix.steps is None
 
 
 def test_a_reward_may_not_rise_at_one_number_of_steps_at_the_cost_of_another():
@@ -156,7 +166,7 @@ def test_r_may_rise_for_the_clamp_then_acts_and_is_counted():
         ({"prompts": [f"other {i}" for i in range(PROMPTS)]}, {}, "prompts: candidate and champion"),
         ({"draws": [(seed + 1, steps) for seed, steps in DRAWS]}, {}, "draws: candidate and champion"),
         ({}, {"groups": {}}, "'token_entropy' is missing in the table of the champion"),
-        ({"rewards": []}, {}, "rewards: the candidate's table names none"),
+        ({"rewards": {}}, {}, "rewards: the candidate's table names none"),
     ],
 )
 def test_tables_that_do_not_pair_are_refused_in_one_sentence(candidate, champion, told):
@@ -206,7 +216,7 @@ def test_the_report_is_json_with_every_number():
 
 def test_the_page_needs_nothing_beside_it_and_shows_prompts_as_text():
     grey = np.full((16, 16, 3), 128, np.uint8)
-    result = verdict(table("b", 1, {"verifier": 0.05}), table(), CONFIG)
+    result = verdict(table("b", 1, {"verifier": -0.05}), table(), CONFIG)
     text = page(result, [PicturePair("<script>alert(1)</script>", 3, 4, grey, grey)])
     assert text.count('src="data:image/png;base64,') == 2
     assert "<script" not in text and "&lt;script&gt;" in text

@@ -72,7 +72,7 @@ class Bench:
             checkpoint=player.sha256,
             prompts=tuple(entry.prompt for entry in self.prompts),
             draws=tuple(Draw(seed, steps) for steps in lengths for seed in self.seeds),
-            rewards=tuple(self.mixer.weights),
+            rewards=self.mixer.weights,
             scores=scores,
             groups=groups,
             schedules={steps: tuple(dict.fromkeys(told)) for steps, told in tables.items()},

@@ -24,7 +24,7 @@ from cogrpo.config import load_config
 from cogrpo.loop import Inputs, Work
 from cogrpo.loop_config import DEMO, RoundConfig
 from cogrpo.registry import CheckpointError, Registry, data_folder
-from db import aliases, round_votes, rounds
+from db import aliases, checkpoints, round_votes, rounds
 from db.heart import Heart
 from db.models import Round
 from db.patience import forever
@@ -100,21 +100,22 @@ class Worker:
                 rounds.note(session, claim.id, claim.fence, line["round"], line)
         sha256, folder = work.hand_in()
         with self.write() as session:
-            rounds.found(session, claim.id, claim.fence, sha256, str(folder))
+            files = checkpoints.keep(session, self.store.artifacts, self.registry.data / folder)
+            rounds.found(session, claim.id, claim.fence, sha256, str(folder), files)
 
     def candidate(self, claim: Claim, work: Work) -> None:
         with self.store.read() as session:
             votes = round_votes.gate_votes(session, claim.id)
         judged, report = work.judge(votes)
-        verdict, told = judged.verdict, report.model_dump(mode="json")
+        verdict = judged.verdict
+        said, told = verdict.model_dump(mode="json"), report.model_dump(mode="json")
         promotes = verdict.passed and work.inputs().config.loop.promotion == "auto"
         with self.write() as session:
             told["pictures"] = judged.keep(partial(self.store.artifacts.put, session, kind="report"))
-            aliases.gated(
-                session, claim.id, claim.fence, verdict.passed, verdict.model_dump(mode="json"), told
-            )
-            held = verdict.passed or verdict.held
-            aliases.decide(session, claim.id, promotes, held, " ".join(verdict.reasons), ACTOR)
+            aliases.gated(session, claim.id, claim.fence, verdict.passed, said, told)
+            reasons, held = " ".join(verdict.reasons), verdict.passed or verdict.held
+            aliases.decide(session, claim.id, promotes, held, reasons, ACTOR)
+        work.clear()
 
 
 def main() -> int:

@@ -39,6 +39,7 @@ from cogrpo.trace import write_atomically
 from cogrpo.training import RunConfig
 
 INPUTS, VOTES, HELD_OUT, PICTURES, ROUND = "inputs", "votes.jsonl", "held_out.jsonl", "pictures", "round.json"
+THRESHOLDS = "gate.yaml"
 PREFERENCE, RUN, GATE = "preference", "run", "gate"
 SEEDS = 2**32
 DIGITS = 16  # of a candidate's hash, in the name of its folder
@@ -78,6 +79,7 @@ class Work:
         for name, wanted in ((VOTES, False), (HELD_OUT, True)):
             lines = [one.model_dump_json() for one, out in zip(compared, held, strict=True) if out == wanted]
             files[name] = "".join(line + "\n" for line in lines).encode()
+        files[THRESHOLDS] = Path(inputs.config.loop.gate.thresholds).read_bytes()
         files[ROUND] = inputs.model_dump_json(indent=1).encode()
         if all(
             (place / name).is_file() and (place / name).read_bytes() == data for name, data in files.items()
@@ -145,7 +147,7 @@ class Work:
         """Hold the candidate against the round's parent."""
         inputs, run = self.inputs(), self.run_config()
         size, held_out = inputs.config.loop.gate, self.compared(HELD_OUT)
-        config = load_config(size.thresholds, GateConfig)
+        config = self._thresholds()
         mixer = training.mixer_of(run, self.registry, ScoreCache(None))
         gate = Gate(config, spread(prompts.load("validation"), size.prompts), size.seeds, mixer, run.trainer)
         leanings = tastes(held_out, self.folder / INPUTS / PICTURES, config)
@@ -165,14 +167,20 @@ class Work:
         somebody took the tables away."""
         place = self.folder / GATE
         try:
-            size = self.inputs().config.loop.gate
             new, old = (
                 ScoreTable.model_validate_json((place / name).read_bytes()) for name in (CANDIDATE, CHAMPION)
             )
             before = Verdict.model_validate_json((place / VERDICT).read_bytes())
         except FileNotFoundError:
             return None
-        return verdict(new, old, load_config(size.thresholds, GateConfig), _gate_votes(votes), before.tastes)
+        return verdict(new, old, self._thresholds(), _gate_votes(votes), before.tastes)
+
+    def clear(self) -> None:
+        """Take away the states of the training once the candidate is handed in and judged: 90 MB of a demo's round."""
+        shutil.rmtree(self.folder / RUN, ignore_errors=True)
+
+    def _thresholds(self) -> GateConfig:
+        return load_config(self.folder / INPUTS / THRESHOLDS, GateConfig)
 
     def _fit(self) -> None:
         compared, place = self.compared(VOTES), self.folder / PREFERENCE

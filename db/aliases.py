@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from db import checkpoints
 from db.models import Alias, Audit, Base, Checkpoint, GateReport, Round, now
 from db.round_votes import gate_votes
 from db.rounds import CHAMPION, RoundError, advance
@@ -153,11 +154,14 @@ def unheard(session: Session, model: str) -> tuple[int | None, list[tuple[str, s
 
 
 def mirror(store: Store, data: Path) -> bool:
-    """Bring the file up to date; whether it had to be changed. Raises OSError where the folder cannot be written.
+    """Bring the file up to date, after the checkpoints that it names; whether it had to be changed.
+
+    Raises OSError where the folder cannot be written.
 
     Names that the store does not know stay: somebody wrote them for the command line. It is read under the lock, or an
     old answer could replace a new one.
     """
+    checkpoints.bring(store, data)
     path = data / FILE
     with store.read() as session:
         if _merged(path, session) == _read(path):

@@ -19,6 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -68,12 +69,8 @@ def _write(store: Store, data: Path, copy: Path, file: Any) -> list[str]:
             members[f"{ARTIFACTS}/{sha256}"] = _add_bytes(tar, f"{ARTIFACTS}/{sha256}", content)
         inside = [folder for folder in rows["folders"] if _is_inside(data, folder)]
         broken += [folder for folder in rows["folders"] if folder not in inside]
-        for path in _files(data, inside):
+        for path, content in _files(data, inside):
             name = f"{DATA}/{path.relative_to(data).as_posix()}"
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:  # a round goes on and has taken away an older state
-                continue
             members[name] = _add_bytes(tar, name, content)
         told = {**manifest, "members": members, "dropped": dropped, "broken": broken}
         _add_bytes(tar, MANIFEST, json.dumps(told, indent=1).encode())
@@ -131,15 +128,28 @@ def _is_inside(data: Path, folder: str) -> bool:
     return place.is_dir() and place.is_relative_to(data.resolve())
 
 
-def _files(data: Path, folders: list[str]) -> Iterator[Path]:
-    """The files of folders in the data folder, each once; a name with a dot is not whole yet."""
-    found = {data / "aliases.json"} & set(data.glob("aliases.json"))
-    for folder in folders:
-        for path in (data / folder).rglob("*"):
-            hidden = any(part.startswith(".") for part in path.relative_to(data).parts)
-            if path.is_file() and not hidden:
-                found.add(path)
-    yield from sorted(found)
+def _files(data: Path, folders: list[str]) -> Iterator[tuple[Path, bytes]]:
+    """The files of folders in the data folder, each once; a name with a dot is not whole yet.
+
+    A round that goes on takes away its older states: one that goes while it is read is left out as a whole, and the
+    newer one, which was there before, is found by looking again.
+    """
+    if (data / "aliases.json").is_file():
+        yield data / "aliases.json", (data / "aliases.json").read_bytes()
+    seen: set[Path] = set()
+    while fresh := sorted({place for folder in folders for place in _places(data, folder)} - seen):
+        seen |= set(fresh)
+        for place in fresh:
+            with suppress(FileNotFoundError):
+                files = [path for path in sorted(place.iterdir()) if path.is_file() and path.name[0] != "."]
+                yield from [(path, path.read_bytes()) for path in files]
+
+
+def _places(data: Path, folder: str) -> Iterator[Path]:
+    """A folder and those below it whose names do not begin with a dot."""
+    for place, below, _ in os.walk(data / folder):
+        below[:] = [name for name in below if name[0] != "."]
+        yield Path(place)
 
 
 def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> str:

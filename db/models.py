@@ -126,7 +126,10 @@ class Artifact(Base):
 
 
 class Checkpoint(Base):
-    """Weights with their schedule policy. `folder`: where they lie in the data folder; None for the shipped ones."""
+    """Weights with their schedule policy. `folder`: where they lie in the data folder; None for the shipped ones.
+
+    files: the artifact of each, name -> sha256, for machines where the folder is missing (`db.checkpoints`).
+    """
 
     __tablename__ = "checkpoints"
     __table_args__ = (
@@ -140,6 +143,7 @@ class Checkpoint(Base):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     status: Mapped[str] = mapped_column(String(20))
     folder: Mapped[str | None] = mapped_column(Text)
+    files: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

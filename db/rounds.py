@@ -155,14 +155,21 @@ def note(session: Session, round: int, fence: int, step: int, values: dict[str, 
     session.merge(Metric(round_id=round, step=step, values=values))
 
 
-def found(session: Session, round: int, fence: int, sha256: str, folder: str) -> int:
+def found(
+    session: Session, round: int, fence: int, sha256: str, folder: str, files: dict[str, str] | None = None
+) -> int:
     """Training has ended with these weights: the round becomes a candidate. Returns its checkpoint's id."""
     told = session.execute(select(Round.model, Round.parent_id).where(Round.id == round)).one()
     known = select(Checkpoint).where(Checkpoint.model == told.model, Checkpoint.sha256 == sha256)
     weights = session.scalar(known)
     if weights is None:
         weights = Checkpoint(
-            model=told.model, sha256=sha256, parent_id=told.parent_id, status="candidate", folder=folder
+            model=told.model,
+            sha256=sha256,
+            parent_id=told.parent_id,
+            status="candidate",
+            folder=folder,
+            files=files,
         )
         session.add(weights)
         session.flush()

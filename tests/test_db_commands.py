@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -152,6 +153,35 @@ def test_a_backup_brings_back_every_row_artifact_and_checkpoint(chosen, new_stor
         assert record(session, other, "new").id == 3
 
 
+def test_a_state_that_a_round_takes_away_while_it_is_read_is_left_out_whole_and_the_newer_one_is_in(
+    chosen, tmp_path, monkeypatch
+):
+    run = tmp_path / "data" / "rounds" / "1" / "run"
+
+    def state(number: int) -> None:
+        (run / f"round-{number}").mkdir(parents=True)
+        for name in ("a", "b"):
+            (run / f"round-{number}" / name).write_bytes(name.encode())
+
+    read = Path.read_bytes
+
+    def meanwhile(path: Path) -> bytes:
+        content = read(path)
+        if path == run / "round-1" / "a":
+            state(2)
+            shutil.rmtree(run / "round-1")
+        return content
+
+    state(1)
+    monkeypatch.setattr(Path, "read_bytes", meanwhile)
+    with chosen.write() as session:
+        session.execute(update(Checkpoint).values(folder="rounds/1"))
+    assert main(["backup", str(tmp_path / "b.tar")]) == 0
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        held = [name.split("run/")[1] for name in tar.getnames() if "run/" in name]
+    assert held == ["round-2/a", "round-2/b"]
+
+
 def test_a_backup_under_load_is_one_moment_of_the_store(chosen, new_store, tmp_path, monkeypatch):
     """Writers go on while it reads the artifacts, which it does not begin before they have written more."""
     over, goes_on, more = threading.Event(), threading.Event(), threading.Semaphore(0)
@@ -289,7 +319,7 @@ def test_a_damaged_or_foreign_backup_changes_nothing(chosen, new_store, tmp_path
     elif member == "escape":
         source = escaping(source)
     elif member == "newer":
-        source = damaged(source, "manifest", lambda old: old.replace(b'"0001"', b'"9999"'))
+        source = damaged(source, "manifest", lambda old: old.replace(b'"0002"', b'"9999"'))
     else:
         source = damaged(source, member, lambda old: old[:-1])
     other = new_store()

@@ -18,7 +18,7 @@ LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 
 
 def upgrade() -> None:
@@ -44,7 +44,7 @@ def downgrade() -> None:
 def later(monkeypatch, tmp_path):
     """The migrations with one more."""
     shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "0002_later.py").write_text(LATER)
+    (tmp_path / "migrations" / "versions" / "0003_later.py").write_text(LATER)
     monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
 
 
@@ -110,7 +110,7 @@ def test_a_later_migration_keeps_every_row_up_and_down(store, later):
         session.scalars(select(Vote)).one().overall = 9
         session.flush()
         session.rollback()
-    downgrade(store, "0001")
+    downgrade(store, "0002")
     assert rows(store) == before
     with store.read() as session:
         assert schema.differences(session.connection()) == []
@@ -118,7 +118,7 @@ def test_a_later_migration_keeps_every_row_up_and_down(store, later):
 
 def test_a_migration_that_fails_changes_nothing(store, later):
     fill(store)
-    with (schema.MIGRATIONS / "versions" / "0002_later.py").open("a") as file:
+    with (schema.MIGRATIONS / "versions" / "0003_later.py").open("a") as file:
         file.write(
             '\n\n_half = upgrade\n\n\ndef upgrade():\n    _half()\n    op.execute("SELECT * FROM nowhere")\n'
         )
@@ -127,7 +127,7 @@ def test_a_migration_that_fails_changes_nothing(store, later):
         store.upgrade()
     assert rows(store) == before
     with store.read() as session:
-        assert schema.version(session.connection()) == "0001"
+        assert schema.version(session.connection()) == "0002"
         assert schema.differences(session.connection()) == []
 
 

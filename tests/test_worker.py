@@ -24,7 +24,7 @@ from cogrpo.loop_config import DEMO, LoopConfig, RoundConfig
 from cogrpo.registry import Registry
 from cogrpo.training import GATE_SEEDS
 from db import aliases, rounds
-from db.models import Audit, GateReport, Generation, Round, RoundVote
+from db.models import Audit, GateReport, Generation, Round, RoundVote, now
 from db.round_votes import FrozenVote
 from db.session import Store
 
@@ -76,7 +76,7 @@ def last(store: Store) -> Round:
         return row
 
 
-def test_votes_start_a_round_by_themselves_and_it_ends_as_champion(data):
+def test_votes_start_a_round_by_themselves_and_it_ends_as_champion(data, tmp_path):
     made = make(data)
     assert not made.tick(), "nobody has voted"
     ids = cast(made.store)
@@ -93,6 +93,10 @@ def test_votes_start_a_round_by_themselves_and_it_ends_as_champion(data):
         assert list(session.scalars(select(RoundVote.vote_id).order_by(RoundVote.vote_id))) == ids
         assert [line["round"] for line in rounds.lines(session, row.id)] == [1, 2, 3, 4, 5, 6]
         assert session.scalar(select(Audit.actor).where(Audit.action == "promote")) == "worker"
+    kept = {path.name for path in (data / "rounds" / str(row.id)).iterdir()}
+    assert "run" not in kept, "the states of its training are gone"
+    aliases.mirror(made.store, tmp_path / "another machine")
+    assert Registry(tmp_path / "another machine").resolve("champion").sha256 == champion.sha256
     assert not made.tick(), "its votes are used"
     cast(made.store)
     assert made.tick() and last(made.store).state == "promoted", "the next one goes on from there"
@@ -244,6 +248,19 @@ def test_a_worker_that_no_app_started_promotes_nothing_unasked(data):
     _, error = done.communicate(timeout=300)
     assert done.returncode == 0, error
     assert last(made.store).state == "gated"
+
+
+def test_the_gate_judges_by_the_thresholds_that_were_frozen(data, monkeypatch):
+    made = make(data)
+    cast(made.store)
+    with monkeypatch.context() as killed:
+        killed.setattr(made, "candidate", lambda *_: None)
+        made.tick()
+    small_world.configure(data.parent, FAILS)
+    with made.store.write() as session:
+        session.get_one(Round, 1).lease_until = now()
+    made.tick()
+    assert last(made.store).state == "promoted"
 
 
 def test_three_failures_park_a_round_with_its_traceback_and_it_can_be_sent_on(data, monkeypatch):

@@ -70,11 +70,12 @@ class Gate:
         votes: Sequence[GateVote] = (),
         tastes: Sequence[Taste] = (),
     ) -> Judged:
-        """Decode, judge and write. candidate: with the policy that it was trained with.
+        """Decode, judge and write, at every number of steps that the candidate has learned, in its run or before.
 
+        candidate: with the policy that it was trained with.
         Raises CheckpointError, GateError, RewardError or OSError."""
-        steps = self.trainer.steps
         learned, held = (registry.trained(checkpoint) for checkpoint in (candidate, champion))
+        steps = tuple(sorted({*self.trainer.steps, *learned.policy.trained}))
         played = _begun(learned.policy, steps) if held is None else held.policy
         champion_player = _player(registry, champion, played)
         candidate_player = _player(registry, candidate, learned.policy)

@@ -24,7 +24,7 @@ from PIL import Image
 from cogrpo import candidate, checkpoint, training
 from cogrpo.ballots import Ballot, Comparison, comparisons
 from cogrpo.checkpoint import CheckpointFileError, check_folder
-from cogrpo.config import Config, load_config
+from cogrpo.config import CONFIGS, Config, load_config
 from cogrpo.emoji import prompts
 from cogrpo.gate import GateConfig, ScoreTable, Verdict, verdict
 from cogrpo.gate_run import CANDIDATE, CHAMPION, VERDICT, Gate, Judged, spread
@@ -79,7 +79,7 @@ class Work:
         for name, wanted in ((VOTES, False), (HELD_OUT, True)):
             lines = [one.model_dump_json() for one, out in zip(compared, held, strict=True) if out == wanted]
             files[name] = "".join(line + "\n" for line in lines).encode()
-        files[THRESHOLDS] = Path(inputs.config.loop.gate.thresholds).read_bytes()
+        files[THRESHOLDS] = (CONFIGS / inputs.config.loop.gate.thresholds).read_bytes()
         files[ROUND] = inputs.model_dump_json(indent=1).encode()
         if all(
             (place / name).is_file() and (place / name).read_bytes() == data for name, data in files.items()

@@ -22,7 +22,7 @@ LOOPBACK = ("", "127.0.0.1", "localhost", "::1")
 class GateSize(Config):
     """What the gate of a round asks: prompts of the validation list, and pictures a prompt at each number of steps."""
 
-    thresholds: Path = DEFAULT
+    thresholds: Path = DEFAULT  # a relative one lies in configs/
     prompts: Annotated[int, Field(ge=2)] = 100
     seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 2
 

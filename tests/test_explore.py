@@ -117,7 +117,7 @@ def saved(visit: Visit, item: str) -> bytes:
 def test_healthz_tells_version_model_checkpoint_device_and_uptime(app: App) -> None:
     health = json.loads(app.get("healthz"))
     assert {"version", "model", "checkpoint", "device", "uptime"} <= set(health)
-    assert health["model"] == "emoji" and health["checkpoint"].startswith("baseline:")
+    assert health["model"] == "emoji" and health["checkpoint"].startswith("champion:")
     assert health["device"] == "cpu"
 
 
@@ -529,7 +529,7 @@ def test_api_yields_one_update_a_step_and_files_that_can_be_read(client: Client)
     pixels, inside = read_png(Path(image).read_bytes())
     assert pixels.shape == (128, 128, 3)
     assert inside.model_dump(mode="json") == recipe
-    assert recipe["checkpoint"] == "champion" and recipe["checkpoint_name"] == "baseline"
+    assert recipe["checkpoint"] == "champion" and recipe["checkpoint_name"] == "champion"
     assert Trace.load(Path(trace)).recipe["prompt"] == "a dog and a cat"
     for file in (image, trace):
         assert client.predict(handle_file(file), api_name="/recipe") == recipe

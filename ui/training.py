@@ -26,6 +26,7 @@ REFRESH = 3.0  # s, while the tab is open
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 REWARD, MEAN = "rewards/", "/mean"  # around a reward's name in the lines of a training
 WHEN = ("before", "after")
+CURVES = ("Re-mask ratio", "Sampling temperature", "Re-mask temperature", "Guidance")
 
 
 class Training:
@@ -49,25 +50,33 @@ class Training:
         )  # its choices change; what a round allows, the store says
         self.details = gr.HTML(elem_id="report")
         self.curve = gr.LinePlot(
-            x="step", y="reward", color="of", title="Rewards in training", height=260, visible=False,
-            elem_id="rewards",
+            x="step", y="score", color="reward", title="Mean of each reward in training", height=260,
+            x_title="round of the training", visible=False, elem_id="rewards",
         )  # fmt: skip
         with gr.Row(elem_id="schedules"):
             self.schedules = [
                 gr.LinePlot(
-                    x="step", y=name, color="when", height=180, visible=False, title=name.replace("_", " ")
+                    x="step",
+                    y=name,
+                    color="when",
+                    title=told,
+                    y_title="",
+                    color_title="round",
+                    height=180,
+                    visible=False,
                 )
-                for name in COLUMNS
+                for name, told in zip(COLUMNS, CURVES, strict=True)
             ]
         self.pictures = gr.HTML(elem_id="pictures")
         if self._token:
             self._controls()
+        self.drawn = gr.State()  # what the details were drawn from
         timer = gr.Timer(REFRESH, active=False)
         shown = [self.overview, self.chosen]
-        detailed = [self.details, self.curve, *self.schedules, self.pictures]
+        detailed = [self.drawn, self.details, self.curve, *self.schedules, self.pictures]
         tab.select(lambda: gr.Timer(active=True), None, timer, queue=False, **PRIVATE)
         gr.on([tab.select, timer.tick], self.look, self.chosen, shown, **PRIVATE)
-        self.chosen.change(self.look_at, self.chosen, detailed, **PRIVATE)
+        gr.on([self.chosen.change, timer.tick], self.look_at, [self.chosen, self.drawn], detailed, **PRIVATE)
 
     def _controls(self) -> None:
         with gr.Row(elem_id="admin"):
@@ -90,20 +99,25 @@ class Training:
             listed = rounds.listed(session)
             missing = max(0, self.loop.least_votes - rounds.new_votes(session, MODEL))
             served = self.registry.resolve(f"{MODEL}:champion")
-            html = training_text.overview(listed, missing, served, self.registry.problem(MODEL))
+            html = training_text.overview(
+                listed, missing, served, self.registry.problem(MODEL), bool(self._token)
+            )
         numbers = [(f"{row.id}, {row.state}", row.id) for row in listed]
         value = chosen if chosen in [row.id for row in listed] else listed[0].id if listed else None
         return html, gr.update(choices=numbers, value=value)
 
-    def look_at(self, chosen: int | None) -> tuple[Any, ...]:
-        """Report, reward curves, schedules before and after, and pictures of a round."""
+    def look_at(self, chosen: int | None, drawn: object) -> tuple[Any, ...]:
+        """Report, reward curves, schedules before and after, and pictures of a round, where they have changed."""
         hidden = gr.update(visible=False)
         with self.store.read() as session:
             row = None if chosen is None else session.get(Round, chosen)
             if row is None:
-                return ("", hidden, *[hidden] * len(COLUMNS), "")
+                return (None, "", hidden, *[hidden] * len(COLUMNS), "")
             lines = rounds.lines(session, row.id)
             html, verdict = training_text.report(row), aliases.verdict(session, row.id)
+        now = (html, len(lines), verdict)
+        if now == drawn:
+            return (drawn, *[gr.skip()] * (len(COLUMNS) + 3))
         curve = hidden if not lines else gr.update(value=_curve(lines), visible=True)
         tables = (row.report or {}).get("schedules") or {}
         plots = [hidden] * len(COLUMNS)
@@ -111,7 +125,7 @@ class Training:
             frame = _schedules(tables[max(tables, key=int)])
             plots = [gr.update(value=frame[["step", "when", name]], visible=True) for name in COLUMNS]
         pictures = training_text.pictures((row.report or {}).get("pictures", []), self.store.artifacts.get)
-        return (html + training_text.verdict(verdict), curve, *plots, pictures)
+        return (now, html + training_text.verdict(verdict), curve, *plots, pictures)
 
     def promote(self, token: str, round: int) -> str:
         """Serve a round's candidate."""
@@ -163,7 +177,7 @@ def _curve(lines: list[dict[str, Any]]) -> pd.DataFrame:
         for name, value in line.items()
         if name.startswith(REWARD) and name.endswith(MEAN)
     ]
-    return pd.DataFrame(rows, columns=["step", "of", "reward"])
+    return pd.DataFrame(rows, columns=["step", "reward", "score"])
 
 
 def _schedules(tables: dict[str, list[list[float]]]) -> pd.DataFrame:

@@ -19,12 +19,23 @@ STATES = {
 }  # fmt: skip
 
 
-def overview(rows: Sequence[Round], missing: int, served: Checkpoint, problem: str | None) -> str:
-    """What is served, what a new round waits for, and the latest rounds."""
+MEASURES = {
+    "mix": "mix of the rewards, standard deviations", "detector_b": "strictly right by detector B, in no reward",
+    "near_duplicates": "pairs that look alike", "clamped": "steps that asked for the impossible",
+    "kl": "distance from the champion, nats a token", "distinct_layouts": "different layouts",
+}  # fmt: skip
+
+
+def overview(
+    rows: Sequence[Round], missing: int, served: Checkpoint, problem: str | None, admin: bool
+) -> str:
+    """What is served, what a new round waits for, and the latest rounds. admin: whether somebody can decide here."""
     warned = f'<p class="cg-warned" role="alert">{escape(problem)}</p>' if problem else ""
     running = next((row for row in rows if row.ended_at is None), None)
     if running is not None:
         waits = f"Round {running.id} {STATES[running.state]}; the next one begins after it."
+        if running.state == "gated" and not admin:
+            waits += " Nobody can decide here: start the app with STUDIO_ADMIN_TOKEN set, and promote or reject it."
     elif missing:
         waits = f"{missing} more vote{'s' * (missing != 1)} and the next round begins."
     else:
@@ -59,7 +70,7 @@ def verdict(told: Mapping[str, Any] | None) -> str:
     if told is None:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(check['name'])}</td><td>{check['steps'] or 'all'}</td>"
+        f"<tr><td>{escape(_measure(check['name']))}</td><td>{check['steps'] or 'all'}</td>"
         f'<td class="cg-{check["outcome"]}">{check["outcome"]}{", people asked for this" * check["asked"]}</td>'
         f"<td>{check['champion']:.3f}</td><td>{check['candidate']:.3f}</td>"
         f"<td>{check['difference']:+.3f} [{check['low']:+.3f}, {check['high']:+.3f}]</td></tr>"
@@ -107,6 +118,10 @@ def _row(row: Round) -> str:
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
+def _measure(name: str) -> str:
+    return MEASURES.get(name, name.replace("_", " "))
+
+
 def _people(told: Mapping[str, Any]) -> str:
     people, meter = told["people"], told["hack_meter"]
     if people is None:
@@ -114,10 +129,11 @@ def _people(told: Mapping[str, Any]) -> str:
     weight = "" if people["required"] else " (decides nothing yet)"
     return (
         f"<tr><td>people, win rate in {people['votes']} pairs</td><td>all</td>"
-        f'<td class="cg-{people["outcome"]}">{people["outcome"]}{weight}</td><td>0.50</td>'
+        f'<td class="cg-{people["outcome"]}">{people["outcome"]}{weight}</td><td>0.500</td>'
         f"<td>{people['win_rate']:.2f}</td><td>[{people['low']:.2f}, {people['high']:.2f}]</td></tr>"
-        f"<tr><td>hack meter, standard deviations</td><td>all</td><td></td><td>{meter['people']:+.2f}</td>"
-        f"<td>{meter['rewards']:+.2f}</td><td>{meter['gap']:+.2f} [{meter['low']:+.2f}, {meter['high']:+.2f}]</td></tr>"
+        f"<tr><td>hack meter, standard deviations</td><td>all</td><td>decides nothing</td>"
+        f"<td colspan=2>people {meter['people']:+.2f}, rewards {meter['rewards']:+.2f}</td>"
+        f"<td>{meter['gap']:+.2f} [{meter['low']:+.2f}, {meter['high']:+.2f}]</td></tr>"
     )
 
 

@@ -33,6 +33,7 @@ from cogrpo.emoji.verifier import score
 from cogrpo.evaluation.taste import VOTERS
 
 VOTES, LONGEST, PATIENCE = 40, 15 * 60, 120_000  # votes; s that a round may take; ms for anything else
+LOOK = 500  # ms; the store finds votes under 300 suspicious, and no round takes them
 PROMPT = "a fox to the left of a tree on a light blue background"
 SIDES, COOL = ("left", "right"), VOTERS["cool"]
 KEYS = {"left": "1", "tie": "2", "right": "3", "bad": "4"}
@@ -57,7 +58,7 @@ class Person:
     def generate(self, name: str) -> str:
         """Returns the hash of the weights that painted it."""
         self.tab("Explore")
-        self.page.fill("#prompt textarea", PROMPT)
+        self.page.fill("#prompt :is(input, textarea)", PROMPT)
         self.page.keyboard.press("Control+Enter")
         self.page.wait_for_selector("#cancel, #leave", state="visible")
         self.page.wait_for_function(DONE)
@@ -74,6 +75,7 @@ class Person:
         right = [self.right(prompt, image) for image in shown]
         likes = [COOL(image) if good else -math.inf for image, good in zip(shown, right, strict=True)]
         outcome = "bad" if not any(right) else "tie" if likes[0] == likes[1] else SIDES[likes[0] < likes[1]]
+        self.page.wait_for_timeout(LOOK)
         self.page.keyboard.press(KEYS[outcome])
         self.page.wait_for_selector(".cg-vote[data-state=voted]")
         return outcome

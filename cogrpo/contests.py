@@ -1,7 +1,7 @@
 """What each vote is used for: which compare two checkpoints, which two schedules, and why the others do neither.
 
-A checkpoint is weights and schedule, so a pair compares two checkpoints where each was painted with its own schedule: the
-mean of its policy, or cosine where it has none. A pair compares two schedules where one checkpoint painted both. In
+A checkpoint is weights and schedule, so a pair compares two checkpoints where each was painted with its own schedule:
+the mean of its policy, or cosine where it has none. A pair compares two schedules where one checkpoint painted both. In
 either case steps and guidance are the same on both sides, and seeds may differ.
 """
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
+from leaderboard_rows import filled, painted
+from round_rows import champion, pair, sha, voter
 
 from cogrpo import contests, krippendorff
 from cogrpo.ballots import UNNAMED
 from cogrpo.bradley_terry import Comparisons, fit, loss, refits
 from cogrpo.leaderboard import LEAST_GAMES, LEAST_VOTERS, Game, board, boards
 from cogrpo.vote_quality import LEAST, quality
+from db import arena, rounds, standings, voters
+from db.models import Generation, Vote, Voter
+from db.session import Store
 
 STRENGTHS = {"a": 1.2, "b": 0.5, "c": 0.0, "d": -0.4, "e": -1.3}  # their mean is 0
 TIES = -0.5  # log-odds of a tie between equals
@@ -290,23 +296,23 @@ def test_known_answers_and_second_looks():
 
 
 def test_agreement_is_of_voters_who_saw_the_same_pictures_on_whatever_side():
-    def seen(pair: int, voter: int, outcome: str, swapped: bool = False, **more) -> Cast:
-        sides = (Side(pixels=f"{pair}x"), Side(pixels=f"{pair}y"))
-        return Cast(outcome, voter, sides[::-1] if swapped else sides, prompt=f"p{pair}", **more)
+    def seen(number: int, voter: int, outcome: str, swapped: bool = False, **more) -> Cast:
+        sides = (Side(pixels=f"{number}x"), Side(pixels=f"{number}y"))
+        return Cast(outcome, voter, sides[::-1] if swapped else sides, prompt=f"p{number}", **more)
 
     votes = []
-    for pair in range(30):
-        side = ("left", "right", "tie")[pair % 3]
+    for number in range(30):
+        side = ("left", "right", "tie")[number % 3]
         other = {"left": "right", "right": "left", "tie": "bad"}[side]
-        votes += [seen(pair, 1, side), seen(pair, 2, other, swapped=True)]
+        votes += [seen(number, 1, side), seen(number, 2, other, swapped=True)]
     told = quality(votes).agreement
     assert (told.alpha, told.low, told.high, told.pairs, told.votes, told.voters) == (1, 1, 1, 30, 60, 2)
-    votes += [seen(pair, 3, "right") for pair in range(30)]
+    votes += [seen(number, 3, "right") for number in range(30)]
     told = quality(votes).agreement
     assert told.low < told.alpha < told.high < 1 and told.verdict == "told"
-    again = [seen(pair, 3, "left") for pair in range(30)]  # the first answer of a voter counts
-    checks = [seen(pair, 4, "left", purpose="gold") for pair in range(30)]
-    unnamed = [seen(pair, 5 + pair + n, "left", named=False) for pair in (40, 41) for n in range(9)]
+    again = [seen(number, 3, "left") for number in range(30)]  # the first answer of a voter counts
+    checks = [seen(number, 4, "left", purpose="gold") for number in range(30)]
+    unnamed = [seen(number, 5 + number + n, "left", named=False) for number in (40, 41) for n in range(9)]
     assert quality([*votes, *again, *checks, *unnamed]).agreement == told
     assert quality(votes[:38]).agreement.verdict == "cannot tell yet", "nineteen pairs"
     ties = quality([seen(n, who, "tie") for n in range(30) for who in (1, 2)]).agreement
@@ -344,3 +350,73 @@ def test_times_and_findings_are_of_all_votes():
         "valid": (1, {}), "unchecked": (3, {}), "suspicious": (2, {"dwell": 2, "side": 1}),
         "rejected": (1, {"a script": 1}),
     }  # fmt: skip
+
+
+def test_the_store_tells_every_vote_with_both_sides(store: Store):
+    new, old = filled(store)
+    with store.read() as session:
+        votes, names = standings.all_votes(session), standings.names(session, "emoji")
+        assert len(votes) == session.query(Vote).count()
+    assert names == {new: "champion", old: "baseline"}
+    told = contests.counted(contests.uses(votes, "emoji"))
+    assert told == {
+        "erased": 0, "replaced": 0, "rating": 1, "ranking": 0, "rejected": 1, "suspicious": 1, "gold": 6, "mirror": 6,
+        "other model": 0, "checkpoints": 76, "schedules": 136, "alike": 20, "mixed": 0,
+    }  # fmt: skip
+    first = votes[0]
+    assert [(side.checkpoint, side.schedule) for side in first.sides] == [(old, "cosine"), (new, "learned")]
+    assert (first.sides[0].model, first.sides[0].steps, first.sides[0].guidance) == ("emoji", 8, "auto")
+    assert first.named and not first.erased and first.dwell_ms >= 400 and first.prompt
+    worth = quality(votes)
+    assert (worth.gold.right, worth.gold.asked) == (5, 6)
+    assert (worth.mirrored.right, worth.mirrored.asked) == (4, 6)
+    assert (worth.agreement.pairs, worth.agreement.votes) == (1, 6)
+    assert worth.validity["suspicious"].reasons == {"dwell": 1}
+
+
+def test_who_is_erased_or_gave_no_name_is_said_and_another_guidance_is_seen(store: Store):
+    with store.write() as session:
+        gone, nobody = session.get_one(Voter, voter(session)), voters.untold(session)
+        for who in (gone.id, nobody.id):
+            shown = [painted(session, store.artifacts, "a dog", sha("w"), "cosine") for _ in range(2)]
+            pair(session, who, "a dog", *shown)
+            session.get_one(Generation, shown[0]).recipe = {"guidance": 2.5}
+        voters.erase(session, gone)
+    with store.read() as session:
+        first, second = standings.all_votes(session)
+    assert (first.erased, first.named) == (True, True) and (second.erased, second.named) == (False, False)
+    assert second.sides[0].guidance != second.sides[1].guidance == "auto"
+
+
+def test_a_gold_pair_knows_its_better_side_from_its_seed(store: Store):
+    with store.write() as session:
+        who = session.get_one(Voter, voter(session))
+        better, worse = (
+            session.get_one(Generation, painted(session, store.artifacts, "a dog", sha(name), "cosine"))
+            for name in ("better", "worse")
+        )
+        for seed in range(6):
+            shown = arena.present(session, who, [better, worse], "gold", 1.0, seed=seed)
+            arena.cast(session, shown.token, who, arena.Said(outcome="left"))
+    with store.read() as session:
+        votes = standings.all_votes(session)
+    assert {vote.gold for vote in votes} == {"left", "right"}
+    for vote in votes:
+        side = vote.sides[("left", "right").index(vote.gold)]
+        assert side.checkpoint == sha("better")
+
+
+def test_weights_of_a_round_are_called_by_it_until_an_alias_points_at_them(store: Store):
+    with store.write() as session:
+        champion(session, sha256=sha("shipped"))
+        number = rounds.begin(session, "emoji", "votes")
+        claim = rounds.claim(session, "worker", timedelta(hours=1))
+        rounds.freeze(session, number, claim.fence, {})
+        rounds.advance(session, number, claim.fence, "frozen")
+        rounds.found(session, number, claim.fence, sha("new"), "checkpoints/new")
+    with store.read() as session:
+        assert standings.names(session, "emoji") == {
+            sha("shipped"): "baseline and champion",
+            sha("new"): f"candidate in round {number}",
+        }
+        assert standings.names(session, "amused") == {} and standings.all_votes(session) == []

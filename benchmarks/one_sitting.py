@@ -2,8 +2,9 @@
 
 `python -m benchmarks.one_sitting FOLDER` starts `make run` with an empty data folder, and nothing else, and then does
 in a browser what a person would do: generates, votes by keys, waits for the round that begins by itself, reads its
-report, generates again. The person is simulated: it likes the cooler background, and where both are alike the brighter picture. It
-prints one JSON line; screenshots and the round's report go to FOLDER. Exit 1 where the round was not promoted.
+report, generates again. The person is simulated: it likes the cooler background, and where both are alike the brighter
+picture. It prints one JSON line; screenshots and the round's report go to FOLDER. Exit 1 where the round was not
+promoted.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 `python -m benchmarks.one_sitting FOLDER` starts `make run` with an empty data folder, and nothing else, and then does
 in a browser what a person would do: generates, votes by keys, waits for the round that begins by itself, reads its
-report, generates again. The person is simulated: it likes the cooler background, and where both are alike the brighter
-picture. It prints one JSON line; screenshots and the round's report go to FOLDER. Exit 1 where the round was not
-promoted.
+report, generates again. The person is simulated: it likes the brighter picture. It prints one JSON line; screenshots
+and the round's report go to FOLDER. Exit 1 where the round was not promoted.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.serving import ROOT, free_port, picture, ready
@@ -30,7 +28,7 @@ from cogrpo.evaluation.taste import VOTERS
 VOTES, LONGEST, PATIENCE = 40, 15 * 60, 120_000  # votes; s that a round may take; ms for anything else
 LOOK = 500  # ms; the store finds votes under 300 suspicious, and no round takes them
 PROMPT = "a fox to the left of a tree on a light blue background"
-SIDES = ("left", "right")
+SIDES, BRIGHT = ("left", "right"), VOTERS["bright"]
 KEYS = {"left": "1", "tie": "2", "right": "3", "bad": "4"}
 DONE = "() => document.querySelector('.cg-viewer')?.dataset.state === 'done'"
 ROUNDS = "document.querySelector('#rounds tbody')?.innerText ?? ''"
@@ -63,7 +61,7 @@ class Person:
     def vote(self) -> str:
         self.page.wait_for_selector(".cg-vote[data-state=open]")
         images = [f".cg-vote [data-side={side}] img" for side in SIDES]
-        left, right = (likes(picture(self.page.get_attribute(image, "src"))) for image in images)
+        left, right = (BRIGHT(picture(self.page.get_attribute(image, "src"))) for image in images)
         outcome = "tie" if left == right else SIDES[left < right]
         self.page.wait_for_timeout(LOOK)
         self.page.keyboard.press(KEYS[outcome])
@@ -75,11 +73,6 @@ class Person:
 
     def shot(self, name: str) -> None:
         self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
-
-
-def likes(image: np.ndarray) -> float:
-    """How much the person likes a picture uint8 [H, W, 3]."""
-    return VOTERS["cool"](image) + VOTERS["bright"](image) / 100
 
 
 def sit(page: Page, address: str, out: Path) -> dict[str, object]:
@@ -106,7 +99,7 @@ def sit(page: Page, address: str, out: Path) -> dict[str, object]:
     (out / "report.txt").write_text(report + "\n", encoding="utf-8")
     after = person.generate("5-after")
     return {
-        "event": "one sitting", "person": "simulated: likes cool backgrounds, and bright pictures",
+        "event": "one sitting", "person": "simulated: likes bright pictures",
         "promoted": before != after,
         "votes": {outcome: said.count(outcome) for outcome in KEYS}, "voting_minutes": round((voted - begun) / 60, 1),
         "round_minutes": round((ended - voted) / 60, 1), "before": before, "after": after,

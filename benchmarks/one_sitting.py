@@ -2,16 +2,14 @@
 
 `python -m benchmarks.one_sitting FOLDER` starts `make run` with an empty data folder, and nothing else, and then does
 in a browser what a person would do: generates, votes by keys, waits for the round that begins by itself, reads its
-report, generates again. The person is simulated: it wants to see what was asked for, as detector B sees it, and of two
-pictures that show it likes the cooler background. It prints one JSON line; screenshots and the round's report go to
-FOLDER. Exit 1 where the round was not promoted.
+report, generates again. The person is simulated: it likes the brighter picture. It prints one JSON line; screenshots
+and the round's report go to FOLDER. Exit 1 where the round was not promoted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import signal
@@ -22,20 +20,15 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
-import torch
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.serving import ROOT, free_port, picture, ready
-from cogrpo.emoji.detector import Detector
-from cogrpo.emoji.grammar import parse
-from cogrpo.emoji.verifier import score
 from cogrpo.evaluation.taste import VOTERS
 
 VOTES, LONGEST, PATIENCE = 40, 15 * 60, 120_000  # votes; s that a round may take; ms for anything else
 LOOK = 500  # ms; the store finds votes under 300 suspicious, and no round takes them
 PROMPT = "a fox to the left of a tree on a light blue background"
-SIDES, COOL = ("left", "right"), VOTERS["cool"]
+SIDES, BRIGHT = ("left", "right"), VOTERS["bright"]
 KEYS = {"left": "1", "tie": "2", "right": "3", "bad": "4"}
 DONE = "() => document.querySelector('.cg-viewer')?.dataset.state === 'done'"
 ROUNDS = "document.querySelector('#rounds tbody')?.innerText ?? ''"
@@ -50,7 +43,6 @@ class Person:
 
     def __init__(self, page: Page, address: str, shots: Path) -> None:
         self.page, self.address, self.shots = page, address, shots
-        self.eye = Detector.load("b")
         page.set_default_timeout(PATIENCE)
         page.goto(address)
         page.wait_for_function(DONE)
@@ -68,21 +60,13 @@ class Person:
 
     def vote(self) -> str:
         self.page.wait_for_selector(".cg-vote[data-state=open]")
-        prompt = self.page.inner_text(".cg-vote [data-part=prompt]")
-        shown = [
-            picture(self.page.get_attribute(f".cg-vote [data-side={side}] img", "src")) for side in SIDES
-        ]
-        right = [self.right(prompt, image) for image in shown]
-        likes = [COOL(image) if good else -math.inf for image, good in zip(shown, right, strict=True)]
-        outcome = "bad" if not any(right) else "tie" if likes[0] == likes[1] else SIDES[likes[0] < likes[1]]
+        images = [f".cg-vote [data-side={side}] img" for side in SIDES]
+        left, right = (BRIGHT(picture(self.page.get_attribute(image, "src"))) for image in images)
+        outcome = "tie" if left == right else SIDES[left < right]
         self.page.wait_for_timeout(LOOK)
         self.page.keyboard.press(KEYS[outcome])
         self.page.wait_for_selector(".cg-vote[data-state=voted]")
         return outcome
-
-    def right(self, prompt: str, image: np.ndarray) -> bool:
-        (found,) = self.eye.detect(torch.from_numpy(image)[None])
-        return bool(score(parse(prompt).spec, found).strict)
 
     def tab(self, name: str) -> None:
         self.page.click(f"#tabs [role=tab]:has-text('{name}')")
@@ -115,7 +99,7 @@ def sit(page: Page, address: str, out: Path) -> dict[str, object]:
     (out / "report.txt").write_text(report + "\n", encoding="utf-8")
     after = person.generate("5-after")
     return {
-        "event": "one sitting", "person": "simulated: likes what is right, and cool backgrounds",
+        "event": "one sitting", "person": "simulated: likes bright pictures",
         "promoted": before != after,
         "votes": {outcome: said.count(outcome) for outcome in KEYS}, "voting_minutes": round((voted - begun) / 60, 1),
         "round_minutes": round((ended - voted) / 60, 1), "before": before, "after": after,

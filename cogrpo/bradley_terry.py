@@ -8,7 +8,7 @@ minimum is unique. Shapes: N comparisons, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,11 +37,15 @@ class Comparisons(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """w [D], its posterior covariance [D, D] (Laplace), and the log-odds of a tie between equals."""
+    """w [D], its posterior covariance [D, D] (Laplace), and the log-odds of a tie between equals.
+
+    evidence: Laplace's log probability of the comparisons under the prior, up to a constant of the data (MacKay 1992).
+    """
 
     w: np.ndarray
     covariance: np.ndarray
     ties: float
+    evidence: float
 
 
 def loss(
@@ -80,13 +84,17 @@ def fit(data: Comparisons, precision: np.ndarray) -> Fit:
     basis, triangle = np.linalg.qr((data.difference * deviation).T)  # [D, R], [R, N]
     inner, units = data._replace(difference=triangle.T), np.ones(basis.shape[1])
     found = minimize(
-        lambda p: loss(p, inner, units)[:2], np.append(np.zeros(len(units)), TIES_MEAN), jac=True, method="L-BFGS-B",
-        options={"gtol": 1e-8, "ftol": 1e-14, "maxiter": 500},
+        lambda p: loss(p, inner, units)[:2], np.append(np.zeros(len(units)), TIES_MEAN), jac=True,
+        hess=lambda p: loss(p, inner, units)[2], method="trust-exact", options={"gtol": 1e-6},
     )  # fmt: skip
-    told = np.linalg.inv(loss(found.x, inner, units)[2])[:-1, :-1]
+    value, _, hessian = loss(found.x, inner, units)
+    told = np.linalg.inv(hessian)[:-1, :-1]
     spread = np.eye(len(deviation)) + basis @ (told - np.eye(len(units))) @ basis.T
     return Fit(
-        deviation * (basis @ found.x[:-1]), deviation[:, None] * spread * deviation, float(found.x[-1])
+        w=deviation * (basis @ found.x[:-1]),
+        covariance=deviation[:, None] * spread * deviation,
+        ties=float(found.x[-1]),
+        evidence=float(-value - np.linalg.slogdet(hessian)[1] / 2),
     )
 
 
@@ -106,6 +114,11 @@ def refits(data: Comparisons, precision: np.ndarray, weights: np.ndarray, start:
     return found[:, :-1]
 
 
+def best_fit(data: Comparisons, precisions: Sequence[np.ndarray]) -> Fit:
+    """Under the prior, of several, that makes the comparisons most probable."""
+    return max((fit(data, precision) for precision in precisions), key=lambda each: each.evidence)
+
+
 class Accuracy(NamedTuple):
     """Share of decided comparisons that a fit without their group foresees, and its interval."""
 
@@ -117,10 +130,15 @@ class Accuracy(NamedTuple):
 
 
 def cross_validate(
-    data: Comparisons, precision: np.ndarray, seed: int, folds: int, confidence: float, resamples: int
+    data: Comparisons,
+    precisions: Sequence[np.ndarray],
+    seed: int,
+    folds: int,
+    confidence: float,
+    resamples: int,
 ) -> Accuracy | None:
-    """How well fits foresee the votes on groups that they have not seen; None where there are fewer than `folds` groups
-    with a decided comparison. The interval is a bootstrap over groups, its lower end Wilson's, each group
+    """How well best fits foresee the votes on groups that they have not seen; None where there are fewer than `folds`
+    groups with a decided comparison. The interval is a bootstrap over groups, its lower end Wilson's, each group
     counted once, where that is lower."""
     decided = data.outcome != TIE
     groups = np.unique(data.group[decided])
@@ -129,7 +147,7 @@ def cross_validate(
     right = np.zeros(len(data.outcome))
     for held in _folds(groups, folds, seed):
         out = np.isin(data.group, held)
-        w = fit(data.where(~out), precision).w
+        w = best_fit(data.where(~out), precisions).w
         right[out] = np.sign(data.difference[out] @ w) * data.outcome[out] > 0
     gained = np.array([(data.weight * right)[decided & (data.group == group)].sum() for group in groups])
     counted = np.array([data.weight[decided & (data.group == group)].sum() for group in groups])

@@ -37,7 +37,7 @@ class Share(Config):
 
 
 class Agreement(Config):
-    """Krippendorff's alpha with its interval, a bootstrap over pairs; None where it is not defined."""
+    """Krippendorff's alpha with its interval, a bootstrap over pairs; None where it is not defined, or of few pairs."""
 
     verdict: Verdict
     pairs: int  # that two voters or more have seen
@@ -139,8 +139,8 @@ def _agreement(votes: Sequence[CastVote]) -> Agreement:
     several = {pair: told for pair, told in said.items() if len(told) > 1}
     counts = krippendorff.tallied([list(told.values()) for told in several.values()])
     found = float(krippendorff.alpha(counts))
-    low = high = None
-    if defined := not np.isnan(found):
+    low, high, defined = None, None, not np.isnan(found)
+    if defined and len(several) >= LEAST:
         share = np.full(len(counts), 1 / len(counts))
         drawn = np.random.default_rng(SEED).multinomial(len(counts), share, RESAMPLES)
         # A resample in which all say the same shows no agreement beyond chance.

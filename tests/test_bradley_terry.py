@@ -12,6 +12,7 @@ from cogrpo.bradley_terry import (
     TIES_DEVIATION,
     TIES_MEAN,
     Comparisons,
+    best_fit,
     cross_validate,
     fit,
     loss,
@@ -83,15 +84,15 @@ def test_foresight_is_judged_on_groups_that_the_fit_has_not_seen():
     rng = np.random.default_rng(6)
     group, x = np.repeat(np.arange(40), 4), np.repeat(np.eye(40), 4, axis=0)
     sign = np.repeat(rng.choice([LEFT, RIGHT], 40), 4)
-    told = cross_validate(Comparisons(x, sign, np.ones(160), group), np.full(40, 0.01), seed=0, **RULES)
+    told = cross_validate(Comparisons(x, sign, np.ones(160), group), [np.full(40, 0.01)], seed=0, **RULES)
     assert told.mean == 0  # a group nobody has seen has no difference: no side is foreseen
 
 
 def test_a_taste_is_foreseen_and_chance_is_not():
-    taste = cross_validate(made_up(300, np.random.default_rng(7), groups=100), np.ones(3), seed=0, **RULES)
+    taste = cross_validate(made_up(300, np.random.default_rng(7), groups=100), [np.ones(3)], seed=0, **RULES)
     chance = [
         cross_validate(
-            made_up(300, np.random.default_rng(s), (0, 0, 0), groups=60), np.ones(3), seed=s, **RULES
+            made_up(300, np.random.default_rng(s), (0, 0, 0), groups=60), [np.ones(3)], seed=s, **RULES
         )
         for s in range(20)
     ]
@@ -102,12 +103,43 @@ def test_a_taste_is_foreseen_and_chance_is_not():
 @pytest.mark.parametrize("votes", [6, 120])
 def test_a_lucky_streak_is_no_certainty_however_many_votes_say_the_same_of_few_prompts(votes):
     sure = made_up(votes, np.random.default_rng(3), w=(80.0, 0.0, 0.0), groups=6)
-    told = cross_validate(sure, np.ones(3), seed=0, **RULES)
+    told = cross_validate(sure, [np.ones(3)], seed=0, **RULES)
     assert told.mean > 0.9 and told.high == 1 and told.low < 0.5 and told.decided == votes
 
 
 def test_ties_say_nothing_of_accuracy_and_too_few_groups_nothing_at_all():
     data = made_up(40, np.random.default_rng(8), groups=4)
-    assert cross_validate(data, np.ones(3), seed=0, **RULES) is None
+    assert cross_validate(data, [np.ones(3)], seed=0, **RULES) is None
     even = data._replace(outcome=np.zeros(40, dtype=int), group=np.arange(40))
-    assert cross_validate(even, np.ones(3), seed=0, **RULES) is None
+    assert cross_validate(even, [np.ones(3)], seed=0, **RULES) is None
+
+
+def test_the_votes_choose_the_prior_under_which_they_are_most_probable():
+    """Many features, a taste in the first three: the prior that lets those speak wins, and foresees better."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 103))
+    data = Comparisons(x, np.sign(x[:, :3] @ [3.0, -2.0, 1.0]).astype(int), np.ones(60), np.arange(60))
+    alike, first, last = (np.repeat([1 / a, 100 / b], [3, 100]) for a, b in ((1, 1), (9, 0.01), (0.01, 9)))
+    best = best_fit(data, [alike, first, last])
+    assert best.evidence == fit(data, first).evidence > fit(data, alike).evidence > fit(data, last).evidence
+    chosen, fixed = (
+        cross_validate(data, priors, seed=0, **RULES).mean for priors in ([alike, first, last], [last])
+    )
+    assert chosen > 0.9 > fixed
+
+
+def test_the_evidence_is_the_probability_of_the_comparisons():
+    """One feature: against the integral over w and ties."""
+    rng = np.random.default_rng(1)
+    data = made_up(30, rng)._replace(difference=rng.normal(size=(30, 1)))
+    precisions = [np.array([p]) for p in (0.1, 1.0, 10.0)]
+    w, ties = np.meshgrid(np.linspace(-12, 12, 121), np.linspace(-7, 5, 61), indexing="ij")
+
+    def integral(precision: np.ndarray) -> float:
+        grid = [
+            loss(np.array([a, b]), data, precision)[0] for a, b in zip(w.ravel(), ties.ravel(), strict=True)
+        ]
+        return float(np.logaddexp.reduce(-np.array(grid)) + np.log(precision[0]) / 2)
+
+    laplace, exact = ([f(p) for p in precisions] for f in (lambda p: fit(data, p).evidence, integral))
+    assert np.diff(laplace) == pytest.approx(np.diff(exact), abs=0.1)

@@ -247,6 +247,16 @@ def test_the_gate_from_end_to_end(judged, tmp_path, capsys):
     assert not all(a.equal(b) for a, b in zip(*means.values(), strict=True))
 
 
+def test_the_gate_looks_at_every_number_of_steps_that_the_candidate_has_ever_learned(
+    judged, tmp_path, monkeypatch
+):
+    wider = SchedulePolicy(PolicyConfig(), [schedules.build("linear", steps) for steps in (2, 3, 5)])
+    monkeypatch.setattr(Registry, "trained", lambda self, told: SimpleNamespace(policy=wider))
+    judged("--limit", "50")
+    table = ScoreTable.model_validate_json((tmp_path / "gate" / "candidate.json").read_text())
+    assert table.steps == (2, 3, 5), "its run has trained 2 and 3"
+
+
 def test_weights_without_a_policy_play_the_schedule_from_which_the_candidates_began(
     judged, tmp_path, monkeypatch
 ):

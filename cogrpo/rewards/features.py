@@ -1,7 +1,7 @@
 """What a taste is told on: numbers about a picture and its prompt that nobody trains while votes are counted.
 
-Three kinds, each of which the prior lets say as much as the others: plain colours, which tell tastes in what a prompt
-leaves open from a few dozen votes; what the dual encoder sees in the picture; and what of that the prompt asks for.
+Three kinds: plain colours, which tell tastes in what a prompt leaves open from a few dozen votes; what the dual encoder
+sees in the picture; and what of that the prompt asks for.
 """
 
 from __future__ import annotations

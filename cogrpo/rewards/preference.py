@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from cogrpo import ballots, bradley_terry
@@ -23,7 +24,12 @@ from cogrpo.rewards.features import KINDS, Features
 
 NAME = "preference"
 CODES = {"left": LEFT, "right": RIGHT, "tie": TIE, "bad": TIE}
-VARIANCE = 1.0  # of the prior utility that each kind of feature brings
+# Of the prior utility that each kind of feature brings; the votes choose. A taste in colours shows in few votes where
+# what the encoder sees may not drown it; another may lie in that alone; and there may be none.
+VARIANCES = (
+    (1, 1, 1), (4, 1, 1), (16, 1, 1), (1, 0.1, 0.1), (4, 0.1, 0.1), (16, 0.1, 0.1), (0.1, 4, 0.1), (0.1, 0.1, 4),
+    (0.1, 4, 4), (0.1, 0.1, 0.1),
+)  # fmt: skip
 CAUTION = 1.0  # standard deviations by which the reward stays below what is expected
 FOLDS, CONFIDENCE, RESAMPLES = 5, 0.99, 2000  # every round looks again, so 95 % would soon be passed by luck
 TENSORS, FACTS = "preference.safetensors", "facts.json"
@@ -84,9 +90,12 @@ def fit(
         np.array(ballots.weights(compared)),
         np.unique([one.prompt for one in compared], return_inverse=True)[1],
     )
-    precision = np.repeat([kind / VARIANCE for kind in KINDS], KINDS)
-    found = bradley_terry.fit(data, precision)
-    accuracy = bradley_terry.cross_validate(data, precision, seed, FOLDS, CONFIDENCE, RESAMPLES)
+    priors = [np.repeat(np.divide(KINDS, variances), KINDS) for variances in VARIANCES]
+    with threadpool_limits(
+        1
+    ):  # small products: on a busy machine several threads wait for one another, ten times as long
+        found = bradley_terry.best_fit(data, priors)
+        accuracy = bradley_terry.cross_validate(data, priors, seed, FOLDS, CONFIDENCE, RESAMPLES)
     arrays = {"w": found.w, "centre": centre, "scale": scale, "covariance": found.covariance}
     tensors = {name: torch.from_numpy(array).float().contiguous() for name, array in arrays.items()}
     sd = np.sqrt(np.einsum("nd,de,ne->n", x := (both - centre) / scale, found.covariance, x))

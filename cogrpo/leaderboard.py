@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
 
 from cogrpo.bradley_terry import LEFT, RIGHT, TIE, Comparisons, fit, refits
 from cogrpo.config import Config
@@ -118,7 +119,8 @@ def board(games: Sequence[Game]) -> Board:
     standings = []
     if len(listed) > 1:
         unit = _voter if by_voter else _prompt
-        standings = _standings(games, place, [tallies[index] for index in listed], listed, pairs, unit)
+        with threadpool_limits(1):  # many small products: threads would wait for each other
+            standings = _standings(games, place, [tallies[index] for index in listed], listed, pairs, unit)
     few = sorted((t for t in tallies if t.games < LEAST_GAMES or not standings), key=_most_games)
     order = [place[tally.player] for tally in (*standings, *few)]
     return Board(

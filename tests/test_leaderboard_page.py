@@ -9,6 +9,7 @@ import pytest
 from browser import App, Visit, outside
 from gradio_client import Client
 from leaderboard_rows import filled
+from pages import python_of
 from playwright.sync_api import Browser
 
 from db.session import Store
@@ -87,12 +88,24 @@ def test_an_empty_store_cannot_tell_and_a_filled_one_is_shown_when_the_tab_is_op
     assert f"{pairs} pair" in visit.page.inner_text("[data-board=checkpoint] header")
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, app: App, client: Client):
+@pytest.fixture
+def voted(app: App, client: Client) -> App:
+    """The app with votes, whichever test runs first."""
     if not client.predict(api_name="/leaderboard")["votes"]:
         store = Store.open(Path(app.environment["STUDIO_DATA"]))
         filled(store)
         store.close()
-    with Visit(browser, app.address, 390, 844, color_scheme="dark") as visit:
+    return app
+
+
+def test_the_example_of_the_docs_runs(voted: App, capsys: pytest.CaptureFixture):
+    exec(python_of("leaderboard.md").replace("http://127.0.0.1:7860", voted.address), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("linear -0.") for line in lines), lines
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, voted: App):
+    with Visit(browser, voted.address, 390, 844, color_scheme="dark") as visit:
         look(visit)
         assert visit.page.locator("#board .cg-standings").count() == 2
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 390

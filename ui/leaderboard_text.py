@@ -116,7 +116,9 @@ def _standings(kind: str, standings: Sequence[Standing], names: dict[str, str]) 
         "Against the next one",
     )
     header = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return f'<table class="cg-standings"><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        f'<table class="cg-standings"><thead><tr><td></td>{header}</tr></thead><tbody>{rows}</tbody></table>'
+    )
 
 
 def _standing(rank: int, row: Standing, reach: float, names: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from browser import App, Visit, outside
 from gradio_client import Client
@@ -13,6 +14,8 @@ from pages import python_of
 from playwright.sync_api import Browser
 
 from db.session import Store
+from ui.leaderboard import Leaderboard
+from ui.records import Records
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, voted: Ap
             "[...document.querySelectorAll('#board .cg-bar')].every((bar) => bar.getBoundingClientRect().width > 200)"
         )
         assert visit.errors == []
+
+
+def test_without_a_store_tab_and_endpoint_say_why():
+    with gr.Blocks(), gr.Tab("Leaderboard") as tab:
+        board = Leaderboard(Records(None, "STUDIO_DATA: there is no <disk>."), tab)
+    _, html = board.look("all")
+    assert 'role="alert"' in html and "there is no &lt;disk&gt;." in html
+    with pytest.raises(gr.Error, match="there is no <disk>"):
+        board.told()

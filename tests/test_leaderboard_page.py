@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradio as gr
 import pytest
 from browser import App, Visit, outside
 from gradio_client import Client
@@ -13,9 +12,10 @@ from leaderboard_rows import filled
 from pages import python_of
 from playwright.sync_api import Browser
 
-from db.session import Store
-from ui.leaderboard import Leaderboard
+from db.session import Store, StoreError
+from ui import leaderboard_text
 from ui.records import Records
+from ui.standings import Standings
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +118,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, voted: Ap
         assert visit.errors == []
 
 
-def test_without_a_store_tab_and_endpoint_say_why():
-    with gr.Blocks(), gr.Tab("Leaderboard") as tab:
-        board = Leaderboard(Records(None, "STUDIO_DATA: there is no <disk>."), tab)
-    _, html = board.look("all")
+def test_without_a_store_the_page_says_why():
+    with pytest.raises(StoreError, match="there is no <disk>") as refusal:
+        Standings(Records(None, "STUDIO_DATA: there is no <disk>.")).figures()
+    html = leaderboard_text.unreadable(str(refusal.value))
     assert 'role="alert"' in html and "there is no &lt;disk&gt;." in html
-    with pytest.raises(gr.Error, match="there is no <disk>"):
-        board.told()

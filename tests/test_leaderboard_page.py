@@ -69,6 +69,10 @@ def test_an_empty_store_cannot_tell_and_a_filled_one_is_shown_when_the_tab_is_op
     best = board["standings"][0]
     rows = visit.page.locator("[data-board=checkpoint] .cg-standings tbody tr")
     assert rows.count() == 2 and rows.locator(".cg-bar rect").count() == 2
+    heads = visit.page.locator("[data-board=checkpoint] .cg-standings thead tr > *").all_inner_texts()
+    cells = rows.first.locator("> *").all_inner_texts()
+    shown = dict(zip(heads, cells, strict=True))
+    assert shown["Pairs"] == str(best["games"]) and shown["Checkpoint"].startswith("champion")
     first = rows.first.inner_text()
     assert "champion" in first and f"+{best['strength']:.2f}" in first and f"{best['wins']} won" in first
     assert "stronger" in first and best["above_next"]["verdict"] == "stronger"

@@ -107,7 +107,6 @@ def _standings(kind: str, standings: Sequence[Standing], names: dict[str, str]) 
     rows = "".join(_standing(rank, row, reach, names) for rank, row in enumerate(standings, 1))
     axis = f'<span class="cg-axis"><i>{_signed(-reach, 1)}</i><i>0</i><i>{_signed(reach, 1)}</i></span>'
     heads = (
-        "",
         kind.capitalize(),
         axis,
         "Strength",

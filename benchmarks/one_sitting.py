@@ -95,7 +95,7 @@ def sit(page: Page, address: str, out: Path) -> dict[str, object]:
     ended = time.monotonic()
     page.wait_for_selector("#pictures figure")
     person.shot("4-report")
-    report = page.inner_text("#report")
+    report = "\n".join(page.locator("#report :is(h3, li, summary)").all_inner_texts())
     (out / "report.txt").write_text(report + "\n", encoding="utf-8")
     after = person.generate("5-after")
     return {
@@ -131,7 +131,7 @@ def main() -> int:
             told = sit(browser.new_page(viewport={"width": 1440, "height": 900}), address, out)
             browser.close()
         finally:
-            os.killpg(made.pid, signal.SIGINT)
+            os.killpg(made.pid, signal.SIGTERM)
             made.wait()
             made.stdout.close()
     print(json.dumps(told))

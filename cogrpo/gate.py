@@ -23,6 +23,9 @@ from cogrpo.schedule import Schedule, ScheduleError
 DEFAULT = CONFIGS / "gate.yaml"
 
 MIX = "mix"
+LEAST_SPREAD = (
+    1e-3  # of a reward: what hardly differs between the champion's pictures is no measure of a change
+)
 
 Outcome = Literal["pass", "fail", "unclear"]
 Values = tuple[tuple[float, ...], ...]
@@ -275,7 +278,7 @@ def _gain(candidate: ScoreTable, champion: ScoreTable) -> np.ndarray:
     of the champion's pictures, for each reward is normalised before it is mixed."""
     changes = [
         (candidate.by_prompt(name, None) - champion.by_prompt(name, None))
-        / max(np.std(champion.scores[name]), 1e-9)
+        / max(np.std(champion.scores[name]), LEAST_SPREAD)
         for name in candidate.rewards
     ]
     return np.average(changes, axis=0, weights=list(candidate.rewards.values()))

@@ -60,6 +60,7 @@ class Gate:
     seeds: int
     mixer: Mixer
     trainer: TrainerConfig  # that of the candidate's run
+    first_seed: int = GATE_SEEDS
 
     def judge(
         self,
@@ -70,16 +71,17 @@ class Gate:
         votes: Sequence[GateVote] = (),
         tastes: Sequence[Taste] = (),
     ) -> Judged:
-        """Decode, judge and write, at every number of steps that the candidate has learned, in its run or before.
+        """Decode, judge and write, at every number of steps that either has learned.
 
         candidate: with the policy that it was trained with.
         Raises CheckpointError, GateError, RewardError or OSError."""
         learned, held = (registry.trained(checkpoint) for checkpoint in (candidate, champion))
-        steps = tuple(sorted({*self.trainer.steps, *learned.policy.trained}))
+        known = {*self.trainer.steps, *learned.policy.trained, *(held.policy.trained if held else ())}
+        steps = tuple(sorted(known))
         played = _begun(learned.policy, steps) if held is None else held.policy
         champion_player = _player(registry, champion, played)
         candidate_player = _player(registry, candidate, learned.policy)
-        seeds = range(GATE_SEEDS, GATE_SEEDS + self.seeds)
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
         bench = Bench(self.mixer, Detector.load("b"), self.prompts, seeds, steps, self.trainer.block_rows)
         out.mkdir(parents=True, exist_ok=True)
         before, old = bench.table(champion_player, champion_player)

@@ -42,6 +42,7 @@ INPUTS, VOTES, HELD_OUT, PICTURES, ROUND = "inputs", "votes.jsonl", "held_out.js
 THRESHOLDS = "gate.yaml"
 PREFERENCE, RUN, GATE = "preference", "run", "gate"
 SEEDS = 2**32
+SEEDS_APART = 2**14  # of the gates of two rounds; more than one of them asks for
 DIGITS = 16  # of a candidate's hash, in the name of its folder
 
 
@@ -149,7 +150,11 @@ class Work:
         size, held_out = inputs.config.loop.gate, self.compared(HELD_OUT)
         config = self._thresholds()
         mixer = training.mixer_of(run, self.registry, ScoreCache(None))
-        gate = Gate(config, spread(prompts.load("validation"), size.prompts), size.seeds, mixer, run.trainer)
+        # Each round has seeds of its own, or a lineage would learn the noise of its gate.
+        seed = training.GATE_SEEDS + self.number * SEEDS_APART
+        gate = Gate(
+            config, spread(prompts.load("validation"), size.prompts), size.seeds, mixer, run.trainer, seed
+        )
         leanings = tastes(held_out, self.folder / INPUTS / PICTURES, config)
         sha256, _ = self.hand_in()
         new, old = self._weights(sha256), self._weights(inputs.parent)

@@ -126,7 +126,8 @@ class Trainer:
     def _advantages(self, scores: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Advantages [B] and skipped groups [Q]."""
         config = self.config
-        stacked = torch.stack([scores[name].reshape(-1, config.group) for name in self.mixer.weights])
+        units = self.mixer.units
+        stacked = torch.stack([scores[name].reshape(-1, config.group) / units[name] for name in units])
         weights = torch.tensor(list(self.mixer.weights.values()))
         advantage, skipped = advantages(stacked, weights, config.spread_floor, config.least_spread)
         return advantage.flatten(), skipped
@@ -187,6 +188,10 @@ class Trainer:
             off.append((chunk.new.tokens - chunk.old.tokens).abs().max())
             if chunk.new.kept_set is not None:
                 off.append((chunk.new.kept_set - chunk.old.kept_set).abs().max())
+        sigma = self.policy.sigma(self.round)
+        mean = self.policy.mean(some.observations, some.step, some.steps)
+        actions = self.policy.log_prob(some.actions, mean, sigma, some.step, some.steps)
+        off.append((actions - some.action_logprob).abs().max())
         worst = float(torch.stack(off).max().expm1())
         allowed = RATIO_TOLERANCE[self.model.precision]
         if not worst < allowed:
@@ -201,9 +206,13 @@ class Trainer:
         metrics = {"steps": int(groups.rollout.steps[0]), "reward": float(mixed.mean())}
         metrics["reward_std"] = float(mixed.reshape(-1, self.config.group).std(dim=1).mean())
         for name, score in scores.items():
+            spread = score.reshape(-1, self.config.group).std(dim=1, correction=0) / self.mixer.units[name]
             metrics |= {
                 f"rewards/{name}/mean": float(score.mean()),
                 f"rewards/{name}/std": float(score.std()),
+                f"rewards/{name}/acted": float(
+                    (spread > self.config.least_spread).float().mean()
+                ),  # share of groups
             }
         metrics["frac_reward_zero_std"] = float(skipped.float().mean())
         metrics["entropy"] = float(groups.rollout.entropy.mean())

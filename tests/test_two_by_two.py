@@ -48,8 +48,9 @@ def test_the_gain_is_that_of_the_six_categories_picture_by_picture():
     bench = two_by_two.Bench(entries, 2, {"a": None})
     first = {"a": np.zeros((7, 2)), "diversity": np.full(7, 0.5)}
     cell = {"a": np.array([[1, 1], [1, 0], [0, 0], [0, 0], [0, 0], [0, 0], [1, 1]]), "diversity": np.ones(7)}
-    told = bench.line(cell, first)
+    told = bench.line(cell, first, cell)
     assert told["a gain"]["mean"] == told["a"]["mean"] == 0.25  # dense stands beside
+    assert told["a gain of the model"]["mean"] == 0
     assert told["a by category"]["dense"] == 1 and told["diversity"] == 1
 
 

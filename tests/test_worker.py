@@ -393,5 +393,5 @@ def test_what_cannot_be_used_is_one_sentence(data, monkeypatch, capsys, options,
 
 def test_the_demo_is_a_round_that_forty_votes_start():
     told = load_config(DEMO, RoundConfig)
-    assert told.loop.least_votes == 40 and told.trainer.steps == (4,)
+    assert told.loop.least_votes == 40 and told.trainer.steps == (8,)
     assert not hasattr(told.run(), "loop")

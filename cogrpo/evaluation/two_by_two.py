@@ -2,8 +2,10 @@
 
 `python -m cogrpo.evaluation.two_by_two FOLDER` takes a candidate's folder and prints one JSON line for each number of
 steps and cell: share of strictly right pictures by detectors A and B, by A in each category, and how different the
-pictures of a prompt are; and the difference to old model under old schedule, paired by prompt and seed, with its 95 %
-interval over prompts. The old schedule is a predefined one, hand-tuned; the new one is the mean of the policy.
+pictures of a prompt are; and two differences, to old model under old schedule and to the old model under the cell's own
+schedule, paired by prompt and seed, with their 95 % intervals over prompts. The old schedule is a predefined form, or a
+folder of tables tuned by hand (`cogrpo.evaluation.tune --by-hand`); the new one is the mean of the policy. No other
+program has these seeds.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from cogrpo.registry import Registry
 from cogrpo.rollout import roll_out
 
 ROWS = 32  # rows a block
+SEEDS = 2**31  # those of the test begin here; validation and gates stay below
 PROMPTS_AT_ONCE = 8
 
 
@@ -49,7 +52,11 @@ class Bench:
         for start in range(0, len(self.entries), PROMPTS_AT_ONCE):
             part = self.entries[start : start + PROMPTS_AT_ONCE]
             # With one seed for all prompts they would share their noise, and their luck.
-            seeds = [start + at + len(self.entries) * s for at in range(len(part)) for s in range(self.seeds)]
+            seeds = [
+                SEEDS + start + at + len(self.entries) * s
+                for at in range(len(part))
+                for s in range(self.seeds)
+            ]
             asked = [entry.prompt for entry in part]
             groups = roll_out(model, policy, asked, self.seeds, steps, seeds, STILL, 0.0, ROWS)
             specs = [entry.spec for entry in part for _ in range(self.seeds)]
@@ -63,14 +70,16 @@ class Bench:
                     told.setdefault(name, []).append(value)
         return {name: np.array(values) for name, values in told.items()}
 
-    def line(self, cell: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, object]:
-        """The figures of a cell, and its paired differences to the first one."""
+    def line(
+        self, cell: dict[str, np.ndarray], first: dict[str, np.ndarray], model: dict[str, np.ndarray]
+    ) -> dict[str, object]:
+        """The figures of a cell, and its paired differences to the first one and to the old model, same schedule."""
         categories = np.array([entry.category for entry in self.entries])
         told: dict[str, object] = {}
         for name in self.detectors:
-            means, gain = cell[name].mean(axis=1), (cell[name] - first[name]).mean(axis=1)
-            told[name] = self._six(means, categories)
-            told[f"{name} gain"] = self._six(gain, categories)
+            told[name] = self._six(cell[name].mean(axis=1), categories)
+            told[f"{name} gain"] = self._six((cell[name] - first[name]).mean(axis=1), categories)
+            told[f"{name} gain of the model"] = self._six((cell[name] - model[name]).mean(axis=1), categories)
         by = {name: cell["a"][categories == name] for name in CATEGORIES}
         told["a by category"] = {name: round(float(values.mean()), 4) for name, values in by.items()}
         rest = [name for name in cell if name not in self.detectors]
@@ -88,12 +97,13 @@ def cells(
 ) -> Iterator[dict[str, object]]:
     """One line a cell; the first of models and policies are the old ones."""
     for count in steps:
-        first = None
+        old: dict[str, dict[str, np.ndarray]] = {}  # of each schedule under the old model
         for which, model in models.items():
             for whose, policy in policies.items():
                 measured = bench.measure(model, policy, count)
-                first = first or measured
-                yield {"steps": count, "model": which, "schedule": whose, **bench.line(measured, first)}
+                old.setdefault(whose, measured)
+                told = bench.line(measured, next(iter(old.values())), old[whose])
+                yield {"steps": count, "model": which, "schedule": whose, **told}
 
 
 @torch.inference_mode()
@@ -101,14 +111,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("candidate", type=Path)
     parser.add_argument("--against", default="baseline", help="whose weights are the old model")
-    parser.add_argument("--schedule", default="late", help="the old schedule")
+    parser.add_argument(
+        "--schedule", default="late", help="the old schedule: a form, or a folder of <steps>.json"
+    )
     parser.add_argument("--split", default="test")
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--seeds", type=int, default=4)
     asked = parser.parse_args()
     registry, precision = Registry(), probe().name
     new = registry.at(asked.candidate)
-    bases = [schedules.build(asked.schedule, steps, "emoji") for steps in asked.steps]
+    tables = Path(asked.schedule)
+    bases = [
+        schedules.read(tables / f"{steps}.json")
+        if tables.is_dir()
+        else schedules.build(asked.schedule, steps, "emoji")
+        for steps in asked.steps
+    ]
     policies = {
         "old": SchedulePolicy(PolicyConfig(), bases),  # untrained, so it is that schedule
         "new": registry.trained(new).policy,

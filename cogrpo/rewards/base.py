@@ -38,6 +38,9 @@ class Reward(Protocol):
     name: str
     version: str  # changes whenever a score could
     range: tuple[float, float]  # lowest and highest score
+    # May be left out, for 1: a difference of scores that is as large for this reward as 1 is for a verifier. The floors
+    # of the spread (`grpo.advantages`) are told in it, or they would take a reward of small numbers for constant.
+    unit: float
 
     def __call__(self, images: Tensor, prompts: Sequence[str], context: Context) -> Tensor:
         """images uint8 [B, H, W, 3]; returns float [B], higher is better."""

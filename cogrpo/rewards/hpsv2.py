@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 REPOSITORY, WORDS = "xswu/HPSv2", "openai/clip-vit-large-patch14"
+UNIT = 0.05  # pictures of one prompt differ by about .003 to .01
 LONGEST = 77  # tokens of a prompt with its two marks; the rest is cut off
 SIZES: dict[str, Any] = {  # ViT-H/14
     "projection_dim": 1024,
@@ -64,6 +65,7 @@ THIRDS = {"q_proj": 0, "k_proj": 1, "v_proj": 2}
 
 class HumanPreferenceScore(NetworkReward):
     range = (-1.0, 1.0)
+    unit = UNIT
 
     def __init__(self, name: str, file: str, sizes: Mapping[str, Any] = SIZES) -> None:
         from transformers import CLIPConfig, CLIPModel

@@ -21,11 +21,15 @@ SLACK = 1e-6  # by which rounding may leave the range
 
 
 class Mixer:
-    """`weights`: name -> weight of the rewards that act, for the card; those of weight 0 are not in it."""
+    """`weights`: name -> weight of the rewards that act, for the card; those of weight 0 are not in it.
+
+    `units`: name -> `Reward.unit`.
+    """
 
     def __init__(self, chosen: Sequence[Reward], weights: Mapping[str, float], cache: ScoreCache) -> None:
         self.rewards = [reward for reward in chosen if weights[reward.name] > 0]
         self.weights = {reward.name: weights[reward.name] for reward in self.rewards}
+        self.units = {reward.name: getattr(reward, "unit", 1.0) for reward in self.rewards}
         self.cache = cache
 
     @classmethod

@@ -19,6 +19,7 @@ from cogrpo.people import wilson
 
 LEFT, RIGHT, TIE = 1, -1, 0
 TIES_MEAN, TIES_DEVIATION = -1.0, 2.0  # prior of `ties`: about every sixth comparison, and little is known
+NEWTON_STEPS, NEWTON_CLOSE = 50, 1e-8
 
 
 class Comparisons(NamedTuple):
@@ -50,23 +51,27 @@ class Fit:
 def loss(
     parameters: np.ndarray, data: Comparisons, precision: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Negative log-posterior up to a constant, its gradient [D + 1] and its Hessian; parameters: w, then `ties`."""
-    x, w, ties = data.difference, parameters[:-1], parameters[-1]
-    terms = np.stack([x @ w / 2, -(x @ w) / 2, np.full(len(x), ties)])  # left, right, tie
+    """Negative log-posterior up to a constant, its gradient [D + 1] and its Hessian; parameters: w, then `ties`.
+
+    Several at once: parameters [B, D + 1] and weights [B, N] give [B], [B, D + 1] and [B, D + 1, D + 1].
+    """
+    x, w, ties = data.difference, parameters[..., :-1], parameters[..., -1:]
+    apart = w @ x.T / 2
+    terms = np.stack([apart, -apart, np.broadcast_to(ties, apart.shape)])  # left, right, tie
     norm = np.logaddexp.reduce(terms)
     left, right, tie = np.exp(terms - norm)
     came = np.choose(np.array([2, 0, 1])[data.outcome], terms)  # 0: tie, 1: left, -1: right
-    off = (ties - TIES_MEAN) / TIES_DEVIATION
-    value = (data.weight * (norm - came)).sum() + (precision * w**2).sum() / 2 + off**2 / 2
+    off = (parameters[..., -1] - TIES_MEAN) / TIES_DEVIATION
+    value = (data.weight * (norm - came)).sum(axis=-1) + (precision * w**2).sum(axis=-1) / 2 + off**2 / 2
     lean = (left - right) / 2  # d norm / d difference
     slope = data.weight * (lean - data.outcome / 2)
-    by_ties = (data.weight * (tie - (data.outcome == TIE))).sum() + off / TIES_DEVIATION
-    gradient = np.append(x.T @ slope + precision * w, by_ties)
-    hessian = np.empty((len(parameters), len(parameters)))
-    hessian[:-1, :-1] = (x * (data.weight * ((left + right) / 4 - lean**2))[:, None]).T @ x
-    hessian[:-1, :-1] += np.diag(precision)
-    hessian[-1, :-1] = hessian[:-1, -1] = -x.T @ (data.weight * tie * lean)
-    hessian[-1, -1] = (data.weight * tie * (1 - tie)).sum() + 1 / TIES_DEVIATION**2
+    by_ties = (data.weight * (tie - (data.outcome == TIE))).sum(axis=-1) + off / TIES_DEVIATION
+    gradient = np.concatenate([slope @ x + precision * w, by_ties[..., None]], axis=-1)
+    hessian = np.empty((*parameters.shape, parameters.shape[-1]))
+    bend = data.weight * ((left + right) / 4 - lean**2)
+    hessian[..., :-1, :-1] = (x.T * bend[..., None, :]) @ x + np.diag(precision)
+    hessian[..., -1, :-1] = hessian[..., :-1, -1] = -(data.weight * tie * lean) @ x
+    hessian[..., -1, -1] = (data.weight * tie * (1 - tie)).sum(axis=-1) + 1 / TIES_DEVIATION**2
     return value, gradient, hessian
 
 
@@ -91,6 +96,22 @@ def fit(data: Comparisons, precision: np.ndarray) -> Fit:
         ties=float(found.x[-1]),
         evidence=float(-value - np.linalg.slogdet(hessian)[1] / 2),
     )
+
+
+def refits(data: Comparisons, precision: np.ndarray, weights: np.ndarray, start: Fit) -> np.ndarray:
+    """The most probable w [B, D] under each of B other weights of the same comparisons [B, N]: a bootstrap's.
+
+    By Newton's method from the fit under the data's own weights, no step longer than one unit.
+    """
+    found = np.tile(np.append(start.w, start.ties), (len(weights), 1))
+    resampled = data._replace(weight=weights)
+    for _ in range(NEWTON_STEPS):
+        _, gradient, hessian = loss(found, resampled, precision)
+        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        found -= step / np.maximum(1, np.abs(step).max(axis=1, keepdims=True))
+        if np.abs(step).max() < NEWTON_CLOSE:
+            break
+    return found[:, :-1]
 
 
 def best_fit(data: Comparisons, precisions: Sequence[np.ndarray]) -> Fit:

@@ -59,7 +59,8 @@ def present(
 ) -> Presentation:
     """Show pictures of one prompt to a voter, in the order that the seed decides.
 
-    probability: in (0, 1], with which this was chosen among what could have been shown for the prompt.
+    probability: in (0, 1], with which this was chosen among what could have been shown for the prompt. Of a pair with
+    the purpose `gold`, the first picture is the one that is known to be better: `better_place` finds it again.
     Raises ArenaError for another number of pictures than 2 or 4, or for pictures of several prompts.
     """
     kind = KINDS.get(len(pictures))
@@ -94,6 +95,11 @@ def order(seed: int, count: int) -> list[int]:
     draws = random.Random(seed)
     keys = [draws.random() for _ in range(count)]  # the one draw that every Python makes alike
     return sorted(range(count), key=keys.__getitem__)
+
+
+def better_place(seed: int) -> int:
+    """Of a gold pair shown under this seed, the position of the picture that is known to be better."""
+    return order(seed, 2).index(0)
 
 
 def waiting(session: Session, voter: Voter) -> Presentation | None:

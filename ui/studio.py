@@ -12,6 +12,7 @@ from gradio.block_function import BlockFunction
 from ui.arena import Arena
 from ui.explore import Explore
 from ui.generation import Generations
+from ui.leaderboard import Leaderboard
 from ui.loop import Loop
 from ui.pairs import Pairs
 from ui.training import Training
@@ -25,6 +26,7 @@ HEAD = """
 <link rel="stylesheet" href="studio/studio.css">
 <link rel="stylesheet" href="studio/training.css">
 <link rel="stylesheet" href="studio/vote.css">
+<link rel="stylesheet" href="studio/leaderboard.css">
 <script type="module" src="studio/kept.js"></script>
 """
 
@@ -68,6 +70,8 @@ def build(generations: Generations, pairs: Pairs, loop: Loop) -> gr.Blocks:
                 explore = Explore(generations)
             with gr.Tab("Vote", id="vote"):
                 Arena(pairs, generations.records)
+            with gr.Tab("Leaderboard", id="leaderboard") as tab:
+                Leaderboard(generations.records, tab)
             with gr.Tab("Training", id="training") as tab:
                 Training(loop, tab)
         explore.follow(studio)

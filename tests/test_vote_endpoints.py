@@ -114,7 +114,11 @@ def test_a_vote_that_cannot_count_is_refused_in_one_sentence(
 
 
 def test_nobody_finds_them_in_a_list(app: App) -> None:
-    assert set(json.loads(app.get("gradio_api/info"))["named_endpoints"]) == {"/generate", "/recipe"}
+    assert set(json.loads(app.get("gradio_api/info"))["named_endpoints"]) == {
+        "/generate",
+        "/recipe",
+        "/compare",
+    }
     tools = {tool["name"] for tool in json.loads(app.get("gradio_api/mcp/schema"))}
     assert not any("pair" in name or "vote" in name for name in tools)
     listed = json.loads(app.get("gradio_api/openapi.json"))["paths"]

@@ -1,4 +1,4 @@
-"""Compare: two decodes of one prompt and seed, their first difference, and a side that fails beside one that does not."""
+"""Compare: two decodes of one prompt and seed, where they first differ, and a side that fails alone."""
 
 from __future__ import annotations
 

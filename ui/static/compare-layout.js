@@ -19,21 +19,13 @@ export const LAYOUT = `<div class="cg-duel">
   <p class="cg-legend"><span><i class="hidden"></i>hidden</span><span><i class="new"></i>new</span>
     <span><i class="alone"></i>decided on one side only</span><span><i class="another">≠</i>another token</span></p>
 </section>
-<section class="cg-step" aria-label="At this step">
-  <h2 data-part="at">At this step</h2>
-  <dl data-part="figures"></dl>
-  <h2>What was found in the final pictures</h2>
-  <div class="cg-scores" data-part="scores"></div>
-  <p class="cg-note">Found: a detector sees exactly what the prompt asks for, and nothing else. The soft score says how
-    much of it is there, from 0 (nothing) to 1 (all of it). Two pictures are one case, not a measure of a model.</p>
-</section>
 <section class="cg-time-both" aria-label="When"><div class="cg-bar">
   <div class="cg-transport">
     <button type="button" class="primary" data-act="play" aria-keyshortcuts="Space">${PLAY}<span>Play</span></button>
     <button type="button" data-act="back" aria-keyshortcuts="ArrowLeft">${BACK}<span>Back</span></button>
     <button type="button" data-act="next" aria-keyshortcuts="ArrowRight">${NEXT}<span>Next</span></button>
     <button type="button" data-act="loop" aria-keyshortcuts="L" aria-pressed="false">${LOOP}<span>Loop</span></button>
-    <button type="button" data-act="parts" aria-keyshortcuts="D" data-part="parts" disabled>Where they part <kbd>D</kbd></button>
+    <button type="button" data-act="parts" aria-keyshortcuts="D" data-part="parts" disabled>They part <kbd>D</kbd></button>
     <strong data-part="counter"></strong>
   </div>
   <div class="cg-time" data-part="time">${SIDES.map(([side, letter]) => `
@@ -44,6 +36,16 @@ export const LAYOUT = `<div class="cg-duel">
   </div></div>
   <div class="cg-rows" data-part="rowbox"><svg class="cg-names" data-part="names" aria-hidden="true"></svg>
     <svg data-part="rows" aria-hidden="true"></svg></div>
+</section>
+<section class="cg-step" aria-label="At this step">
+  <h2 data-part="at">At this step</h2>
+  <dl data-part="figures"></dl>
+</section>
+<section class="cg-found" aria-label="What was found">
+  <h2>What was found in the final pictures</h2>
+  <div class="cg-scores" data-part="scores"></div>
+  <p class="cg-note">Found: a detector sees exactly what the prompt asks for, and nothing else. The soft score says how
+    much of it is there, from 0 (nothing) to 1 (all of it). Two pictures are one case, not a measure of a model.</p>
 </section>
 <section class="cg-wipe" aria-label="One final picture over the other">
   <h2>The final pictures, one over the other</h2>

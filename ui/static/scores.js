@@ -21,5 +21,5 @@ function verdict(closing) {
   if (!closing.verifier) return ['', 'Not checked: the detector does not know the world of this model.'];
   const { strict, failed } = closing.verifier;
   if (strict) return ['yes', '✓ Found: everything that was asked for.'];
-  return ['no', `✗ Not found: ${failed?.length ? failed.join('; ') : 'not everything that was asked for'}.`];
+  return ['no', `✗ Not what was asked for: ${failed?.length ? failed.join('; ') : 'something is missing'}.`];
 }

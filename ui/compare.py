@@ -58,19 +58,20 @@ class Compare:
             self.sides = []
             for side in SIDES:
                 checkpoint, schedule = BEGINNING[side]
-                gr.HTML(f"<b>{LETTERS[side]}</b>", elem_id=f"cmp-{side}")
-                model = gr.Dropdown(
-                    self.generations.checkpoints(),
-                    value=checkpoint,
-                    label=f"Model {LETTERS[side]}",
-                    allow_custom_value=True,
-                    elem_id=f"cmp-{side}-model",
-                    elem_classes=["cg-field", "cg-checkpoint"],
-                    container=True,
-                )
-                picker = schedule_picker(
-                    names, notes, schedule, f"Schedule {LETTERS[side]}", f"cmp-{side}-schedule"
-                )
+                with gr.Row(elem_classes="cg-one"):
+                    gr.HTML(f"<b>{LETTERS[side]}</b>", elem_id=f"cmp-{side}")
+                    model = gr.Dropdown(
+                        self.generations.checkpoints(),
+                        value=checkpoint,
+                        label=f"Model {LETTERS[side]}",
+                        allow_custom_value=True,
+                        elem_id=f"cmp-{side}-model",
+                        elem_classes=["cg-field", "cg-checkpoint"],
+                        container=True,
+                    )
+                    picker = schedule_picker(
+                        names, notes, schedule, f"Schedule {LETTERS[side]}", f"cmp-{side}-schedule"
+                    )
                 self.sides += [picker, model]
             self.steps = number(STEPS, "Steps", "cmp-steps")
             self.seed = number(0, "Seed", "cmp-seed")

@@ -82,7 +82,7 @@ def schedule_picker(
     heads = "".join(f"<span>{text}</span>" for text in COLUMNS)
     items = "".join(_item(name, table, notes.get(name, "")) for name, table in tables.items())
     template = (
-        f'<details class="cg-picker"><summary aria-haspopup="menu">{label} <span></span></summary>'
+        f'<details class="cg-picker"><summary aria-haspopup="menu"><em>{label}</em> <span></span></summary>'
         f'<div role="menu" aria-label="{label}"><p><span></span>{heads}</p>{items}</div></details>'
     )
     return gr.HTML(

@@ -4,7 +4,7 @@ const ORDINALS = ['First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seven
 const SHORTEST = 300; // ms; a wait below it is not worth a word
 const PAUSE = 5000; // ms between two questions whether the server is there
 const LOST = '! Connection lost. What is on screen still works: play, scrub, look into cells. '
-  + 'Generate works again when the server is back.';
+  + 'Generate and Compare work again when the server is back.';
 
 const tellers = new Set(); // one a line of the page
 let lost = false;

@@ -202,11 +202,12 @@ function overlay(context, colours, view, side) {
 
 function differ(context, colours, view, side, cell, kind) {
   const [x, y] = place(view.record, cell, side);
-  outline(context, '#FFFFFF', 3.5, x, y, side, 2);
-  if (kind !== ANOTHER) context.setLineDash([3, 3]);
-  outline(context, '#15181C', kind === ANOTHER ? 2 : 1.5, x, y, side, 2);
+  const small = side < BADGE_FROM; // the lines must leave the cell to be seen
+  outline(context, '#FFFFFF', small ? 2 : 3.5, x, y, side, small ? 1 : 2);
+  if (kind !== ANOTHER) context.setLineDash(small ? [2, 2] : [3, 3]);
+  outline(context, '#15181C', small ? 1 : kind === ANOTHER ? 2 : 1.5, x, y, side, small ? 1 : 2);
   context.setLineDash([]);
-  if (kind !== ANOTHER || side < BADGE_FROM) return;
+  if (kind !== ANOTHER || small) return;
   const [right, top] = [x + side - 10, y + 10];
   context.fillStyle = '#FFFFFF';
   context.strokeStyle = '#15181C';

@@ -43,13 +43,13 @@ export const LAYOUT = `<div class="cg-duel">
 </section>
 <section class="cg-found" aria-label="What was found">
   <h2>What was found in the final pictures</h2>
-  <div class="cg-scores" data-part="scores"></div>
+  <div class="cg-scores" data-part="scores">${SIDES.map(([side]) => `<div data-part="${side}-score"></div>`).join('')}</div>
   <p class="cg-note">Found: a detector sees exactly what the prompt asks for, and nothing else. The soft score says how
     much of it is there, from 0 (nothing) to 1 (all of it). Two pictures are one case, not a measure of a model.</p>
 </section>
 <section class="cg-wipe" aria-label="One final picture over the other">
   <h2>The final pictures, one over the other</h2>
-  <p class="cg-note" data-part="wait">Both are shown here when they are finished.</p>
+  <p class="cg-note" data-part="wait"></p>
   <div data-part="wipe" hidden>
     <div class="cg-over-other" data-part="stage">${SIDES.map(([side, letter]) => `
       <img data-part="${side}-final" alt="Final picture of ${letter}" draggable="false">`).join('')}<i></i></div>

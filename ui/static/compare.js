@@ -175,6 +175,7 @@ class Comparison {
     }
     drawFlag(parts.flag, this.partsAt, 'they part', grid);
     drawTrack(parts.track, { record: first, t }, grid);
+    parts.rowbox.hidden = this.#single();
     drawDifferences(parts.rows, parts.names, this.apart.map((cells) => counts(cells).differ), t, grid);
     this.follow(grid, t);
     this.#words(first, t);
@@ -220,10 +221,7 @@ class Comparison {
     const differ = this.apart[t] ? `; ${told(this.apart[t])}` : '';
     parts.slider.setAttribute('aria-valuetext', `${moment(first, t)}${differ}`);
     for (const [side, letter] of SIDES) {
-      parts.scores.children.length < SIDES.length && parts.scores.append(document.createElement('div'));
-      const place = parts.scores.children[SIDES.findIndex(([one]) => one === side)];
-      if (this.wrong[side]) place.replaceChildren(`${letter}: no picture to check.`);
-      else score(place, letter, this.records[side]?.closing);
+      score(parts[`${side}-score`], letter, this.records[side]?.closing, Boolean(this.wrong[side]));
     }
     this.#finals(left, right);
     const play = this.element.querySelector('[data-act=play]');
@@ -235,10 +233,14 @@ class Comparison {
       state: closed ? 'done' : 'running', parts: this.partsAt + 1, prompt: recipe.prompt });
   }
 
+  /** Whether there is no other side, and none will come. */
+  #single() { return Boolean(this.wrong.left || this.wrong.right); }
+
   /** Where the two part, in one or two sentences. */
   #parting(first) {
     const { left, right } = this.records;
-    if (!left || !right || this.wrong.left || this.wrong.right) return 'Only one side was painted: there is nothing to compare it with.';
+    if (this.#single()) return 'Only one side was painted: there is nothing to compare it with.';
+    if (!left || !right) return SAME_DRAWS;
     if (!comparable(left, right)) return 'The two models have tokens of their own, so tokens cannot be compared; the pictures can.';
     const [a, b] = [left.open.recipe, right.open.recipe];
     const model = a.checkpoint_sha256 !== b.checkpoint_sha256;
@@ -254,7 +256,7 @@ class Comparison {
   #figures(t) {
     const { left, right } = this.records;
     const cells = this.apart[t];
-    if (!cells) return [['Tokens compared', 'none yet']];
+    if (!cells) return [['Tokens compared', this.#single() ? 'none: one side is missing' : 'none yet']];
     const { onlyA, onlyB, another, differ } = counts(cells);
     const both = (record) => record.cells - record.counts(t).hidden;
     return [['Decided in A', both(left)], ['Decided in B', both(right)], ['The same in both', both(left) - onlyA - another],
@@ -266,6 +268,7 @@ class Comparison {
     const whole = (record) => record?.closing && !record.closing.stopped && record.received === record.steps;
     const both = Boolean(whole(left) && whole(right));
     [parts.wipe.hidden, parts.wait.hidden] = [!both, both];
+    this.#set('wait', this.#single() ? 'This needs both pictures.' : 'Both are shown here when they are finished.');
     for (const [side] of SIDES) {
       const source = both ? this.records[side].frames.at(-1).picture : '';
       if (both && parts[`${side}-final`].src !== source) parts[`${side}-final`].src = source;

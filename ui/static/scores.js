@@ -2,11 +2,11 @@
 
 /**
  * @param {HTMLElement} element where it is said @param {string} letter of the side
- * @param {?import('./record.js').Close} closing
+ * @param {?import('./record.js').Close} closing @param {boolean} failed whether there will be no picture of this side
  */
-export function score(element, letter, closing) {
-  const verifier = closing?.verifier;
-  const [mark, said] = verdict(closing);
+export function score(element, letter, closing, failed) {
+  const verifier = failed ? null : closing?.verifier;
+  const [mark, said] = failed ? ['', 'Not painted: nothing to check.'] : verdict(closing);
   const name = Object.assign(document.createElement('b'), { textContent: letter });
   const words = Object.assign(document.createElement('p'), { textContent: said });
   const figure = Object.assign(document.createElement('span'), { textContent: verifier ? verifier.soft.toFixed(2) : '' });

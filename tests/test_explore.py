@@ -570,7 +570,7 @@ def test_api_refuses_in_one_sentence(client: Client, change: dict, field: str) -
 
 def test_api_names_are_exactly_those_that_are_promised(app: App) -> None:
     named = json.loads(app.get("gradio_api/info"))["named_endpoints"]
-    assert set(named) == {"/generate", "/recipe", "/leaderboard"}
+    assert set(named) == {"/generate", "/recipe", "/compare", "/leaderboard"}
     names = [parameter["parameter_name"] for parameter in named["/generate"]["parameters"]]
     assert names == ["prompt", "seed", "steps", "schedule", "guidance", "checkpoint"]
     tools = [tool["name"] for tool in json.loads(app.get("gradio_api/mcp/schema"))]

@@ -118,6 +118,7 @@ def test_nobody_finds_them_in_a_list(app: App) -> None:
         "/generate",
         "/recipe",
         "/leaderboard",
+        "/compare",
     }
     tools = {tool["name"] for tool in json.loads(app.get("gradio_api/mcp/schema"))}
     assert not any("pair" in name or "vote" in name for name in tools)

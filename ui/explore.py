@@ -16,6 +16,7 @@ from ui.arena import answering
 from ui.components.line import line
 from ui.components.schedule_picker import schedule_picker
 from ui.components.trace_viewer import trace_viewer
+from ui.flags import Flags
 from ui.generation import Generations, Refused, Settings
 from ui.rating import Rating
 
@@ -44,17 +45,17 @@ KEPT = "async () => (await import(new URL('studio/kept.js', document.baseURI)))"
 
 def number(value: int, label: str, elem_id: str) -> gr.Number:
     """A number that is passed on as it came: the method itself says what is allowed, in one sentence."""
-    field = gr.Number(value, label=label, precision=0, elem_id=elem_id)
+    field = gr.Number(value, label=label, precision=0, elem_id=elem_id, elem_classes="cg-field")
     field.preprocess = lambda payload: payload
     return field
 
 
 class Explore:
-    """Builds the tab inside a Blocks context and holds the cancel flag of each session's running decode."""
+    """Builds the tab inside a Blocks context."""
 
     def __init__(self, generations: Generations) -> None:
         self.generations = generations
-        self.flags: dict[str, threading.Event] = {}
+        self.flags = Flags()
         self._build()
         self._connect()
 
@@ -130,7 +131,7 @@ class Explore:
         painting = gr.on(asked, self.paint, asker, page, js=WHO, **ENGINE, **told)
         painting.then(None, None, buttons, js=REST, **PRIVATE)
         self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
-        self.cancel.click(self.stop, queue=False, **PRIVATE)
+        self.cancel.click(self.flags.stop, queue=False, **PRIVATE)
         self.cancel.click(None, None, buttons, js=REST_IF_LOST, **PRIVATE)
         fresh = json.dumps([field.value for field in form] + [False, ""])[:-1]
         self.again.click(
@@ -167,7 +168,7 @@ class Explore:
         # By Gradio itself, which waits until all its components are there: none of them then takes the text back.
         coming = page.load(None, None, self.prompt, js=f"{KEPT}.arriving()", **PRIVATE)
         coming.then(None, None, None, js=f"{KEPT}.arrive()", **PRIVATE)
-        page.unload(self.forget)
+        page.unload(self.flags.forget)
 
     def paint(
         self,
@@ -184,7 +185,7 @@ class Explore:
         """One decode for the page: the viewer's messages as they come."""
         if not lock:
             seed = random.randrange(SEEDS)
-        flag = self.flags[request.session_hash] = threading.Event()
+        flag = self.flags.begin(request)
         yield {
             self.notice: "",
             self.leave: gr.update(visible=False),
@@ -212,16 +213,6 @@ class Explore:
     def _unkept(self, message: dict) -> str:
         problem = self.generations.records.problem
         return notices.unkept(problem) if problem and message["generation"] is None else ""
-
-    def stop(self, request: gr.Request) -> None:
-        """Ask the running decode of this session to end before its next step."""
-        if flag := self.flags.get(request.session_hash):
-            flag.set()
-
-    def forget(self, request: gr.Request) -> None:
-        """The page was closed: end what it had running."""
-        if flag := self.flags.pop(request.session_hash, None):
-            flag.set()
 
     def look(self, path: str) -> dict:
         """Show what a PNG or trace says, and play it where it is a trace; the settings stay as they are."""

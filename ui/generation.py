@@ -112,10 +112,13 @@ class Generations:
         except CheckpointError as error:
             print(f"No picture can be painted yet. {error}", flush=True)
 
-    def stream(self, settings: Settings, cancel: threading.Event, pseudonym: str = "") -> Iterator[Message]:
+    def stream(
+        self, settings: Settings, cancel: threading.Event, pseudonym: str = "", beside: bool = True
+    ) -> Iterator[Message]:
         """Open, one message a step, close. Raises Refused, as a rule before the first message.
 
-        pseudonym: of the voter who asks, empty for one who has none.
+        pseudonym: of the voter who asks, empty for one who has none. beside: whether the rival of a learned schedule
+        follows.
         """
         with told():
             recipe = self.engine.prepare(settings.request())
@@ -153,7 +156,7 @@ class Generations:
             kept = self.records.keep(generation, "page", pseudonym, scores, more)
             about |= {} if kept is None else {"files": kept.addresses, "generation": kept.generation}
             yield payload.close_message(key, generation.milliseconds, atlas, verifier=verifier, **about)
-            if recipe.schedule == schedules.LEARNED:
+            if beside and recipe.schedule == schedules.LEARNED:
                 yield from self._rival(key, recipe, cancel)
 
     def rival(self, recipe: Recipe) -> Recipe:

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.block_function import BlockFunction
 
 from ui.arena import Arena
+from ui.compare import Compare
 from ui.explore import Explore
 from ui.generation import Generations
 from ui.leaderboard import Leaderboard
@@ -27,14 +28,16 @@ HEAD = """
 <link rel="stylesheet" href="studio/training.css">
 <link rel="stylesheet" href="studio/vote.css">
 <link rel="stylesheet" href="studio/leaderboard.css">
+<link rel="stylesheet" href="studio/compare.css">
 <script type="module" src="studio/kept.js"></script>
 """
 
 KEYS = (
-    ("Ctrl Enter", "generate"), ("Esc", "cancel"), ("Space", "play or pause"), ("← →", "one step"),
+    ("Ctrl Enter", "generate, or compare"), ("Esc", "cancel"), ("Space", "play or pause"), ("← →", "one step"),
     ("Home End", "first and last step"), ("L", "loop"), ("C", "the same seed under cosine"),
     ("Tab, then arrows", "move the cell in a map"),
-    ("Enter", "pin or release the cell"), ("1 2 3 4", "vote: A, tie, B, both bad"),
+    ("Enter", "pin or release the cell"), ("D", "Compare: where the two part"),
+    ("1 2 3 4", "vote: A, tie, B, both bad"),
 )  # fmt: skip
 
 
@@ -68,6 +71,8 @@ def build(generations: Generations, pairs: Pairs, loop: Loop) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explore = Explore(generations)
+            with gr.Tab("Compare", id="compare"):
+                compare = Compare(generations)
             with gr.Tab("Vote", id="vote"):
                 Arena(pairs, generations.records)
             with gr.Tab("Leaderboard", id="leaderboard") as tab:
@@ -75,4 +80,5 @@ def build(generations: Generations, pairs: Pairs, loop: Loop) -> gr.Blocks:
             with gr.Tab("Training", id="training") as tab:
                 Training(loop, tab)
         explore.follow(studio)
+        compare.follow(studio)
     return studio

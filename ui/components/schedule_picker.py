@@ -68,7 +68,13 @@ show();
 )
 
 
-def schedule_picker(tables: Mapping[str, Table], notes: Mapping[str, str], value: str) -> gr.HTML:
+def schedule_picker(
+    tables: Mapping[str, Table],
+    notes: Mapping[str, str],
+    value: str,
+    label: str = "Schedule",
+    elem_id: str = "schedule",
+) -> gr.HTML:
     """A component whose value is the name of a schedule, or a table as text (see `ui/table_text.py`).
 
     tables: name -> [T, 4] numbers to draw; notes: name -> a few words said beside it.
@@ -76,16 +82,16 @@ def schedule_picker(tables: Mapping[str, Table], notes: Mapping[str, str], value
     heads = "".join(f"<span>{text}</span>" for text in COLUMNS)
     items = "".join(_item(name, table, notes.get(name, "")) for name, table in tables.items())
     template = (
-        '<details class="cg-picker"><summary aria-haspopup="menu">Schedule <span></span></summary>'
-        f'<div role="menu" aria-label="Schedule"><p><span></span>{heads}</p>{items}</div></details>'
+        f'<details class="cg-picker"><summary aria-haspopup="menu"><em>{label}</em> <span></span></summary>'
+        f'<div role="menu" aria-label="{label}"><p><span></span>{heads}</p>{items}</div></details>'
     )
     return gr.HTML(
         value,
-        label="Schedule",
+        label=label,
         html_template=template,
         js_on_load=ON_LOAD,
         apply_default_css=False,
-        elem_id="schedule",
+        elem_id=elem_id,
     )
 
 

@@ -44,6 +44,13 @@ export class Clock {
     else this.play();
   }
 
+  /** What a button or a key asks for. @param {'play' | 'back' | 'next' | 'first' | 'last'} name */
+  act(name) {
+    const to = { back: this.t - 1, next: this.t + 1, first: 0, last: this.source.available() - 1 };
+    if (name === 'play') this.toggle();
+    else this.seek(to[name]);
+  }
+
   /** The reader has taken over: show this step and rest there. */
   seek(t) {
     this.#stop();

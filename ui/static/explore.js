@@ -1,5 +1,6 @@
 // What the Explore tab needs in the browser: the viewer fed by Gradio, keys, dropping files, one-click corrections.
 // Gradio loads its parts in any order, so nothing here looks for one before it is used.
+import { corrections } from './corrections.js';
 import { readExample } from './example.js';
 import { forget } from './kept.js';
 import { ratingForm } from './rating.js';
@@ -55,7 +56,7 @@ export function connect(element, props, watch, server) {
   tabs();
   help();
   drops(element);
-  corrections();
+  corrections('#notice', '#prompt');
   shade();
   settings();
 }
@@ -103,7 +104,7 @@ function keys(viewer) {
     if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     event.stopPropagation();
-    by('generate')?.click();
+    [...document.querySelectorAll('#generate, .cg-go')].find((button) => button.offsetParent)?.click(); // of the tab in sight
   }, true);
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && !event.defaultPrevented) {
@@ -127,16 +128,16 @@ function held() {
     event.preventDefault();
     event.stopPropagation();
   };
-  document.addEventListener('click', (event) => { if (event.target.closest('#generate')) hold(event); }, true);
+  document.addEventListener('click', (event) => { if (event.target.closest('#generate, .cg-go')) hold(event); }, true);
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && event.target.closest('#prompt')) hold(event);
+    if (event.key === 'Enter' && event.target.closest('#prompt, .cg-prompt')) hold(event);
   }, true);
 }
 
 /** Gradio's menu of models opens on every key: also on the one that leaves it, and then it stays open. */
 function tabs() {
   document.addEventListener('keydown', (event) => {
-    if (['Tab', 'Shift'].includes(event.key) && event.target.closest('#checkpoint')) event.stopPropagation();
+    if (['Tab', 'Shift'].includes(event.key) && event.target.closest('#checkpoint, .cg-checkpoint')) event.stopPropagation();
   }, true);
 }
 
@@ -166,23 +167,6 @@ function drops(element) {
     input.files = one.files;
     input.dispatchEvent(new Event('change', { bubbles: true }));
   });
-}
-
-/** Buttons that put a known word in the place of an unknown one, or offer a whole prompt. */
-function corrections() {
-  clicked('#notice :is([data-word], [data-prompt])', (button) => {
-    const { word, start, end, prompt } = button.dataset;
-    const echoed = document.querySelector('#notice q')?.textContent;
-    write(prompt ?? echoed.slice(0, Number(start)) + word + echoed.slice(Number(end)));
-    field().focus();
-  });
-}
-
-const field = () => document.querySelector('#prompt textarea, #prompt input');
-
-function write(prompt) {
-  field().value = prompt;
-  field().dispatchEvent(new Event('input', { bubbles: true }));
 }
 
 /** The button's word for the other shade is chosen by studio.css. */

@@ -4,9 +4,9 @@ const icon = (path) => `<svg viewBox="0 0 16 16" width="14" height="14" aria-hid
 
 export const PLAY = icon('M4 2.5v11l9-5.5z');
 export const PAUSE = icon('M4 2.5h3v11H4zM9 2.5h3v11H9z');
-const BACK = icon('M4 2.5h2v11H4zM13 2.5v11L6.5 8z');
-const NEXT = icon('M10 2.5h2v11h-2zM3 2.5v11L9.5 8z');
-const LOOP = icon('M3 8a5 5 0 0 1 8.5-3.5L13 6V2h1.5v6.5H8V7h4l-1.6-1.5A3.5 3.5 0 0 0 4.5 8zm10 0a5 5 0 0 1-8.5 3.5L3 10v4H1.5V7.5H8V9H4l1.6 1.5A3.5 3.5 0 0 0 11.5 8z');
+export const BACK = icon('M4 2.5h2v11H4zM13 2.5v11L6.5 8z');
+export const NEXT = icon('M10 2.5h2v11h-2zM3 2.5v11L9.5 8z');
+export const LOOP = icon('M3 8a5 5 0 0 1 8.5-3.5L13 6V2h1.5v6.5H8V7h4l-1.6-1.5A3.5 3.5 0 0 0 4.5 8zm10 0a5 5 0 0 1-8.5 3.5L3 10v4H1.5V7.5H8V9H4l1.6 1.5A3.5 3.5 0 0 0 11.5 8z');
 
 const MAPS = [
   ['picture', 'Picture', ''],

@@ -4,7 +4,19 @@ const ORDINALS = ['First', 'Second', 'Third', 'Fourth', 'Fifth', 'Sixth', 'Seven
 const SHORTEST = 300; // ms; a wait below it is not worth a word
 const PAUSE = 5000; // ms between two questions whether the server is there
 const LOST = '! Connection lost. What is on screen still works: play, scrub, look into cells. '
-  + 'Generate works again when the server is back.';
+  + 'Generate and Compare work again when the server is back.';
+
+const tellers = new Set(); // one a line of the page
+let lost = false;
+
+/** Ask whether the server is there, once for all lines. */
+async function ask() {
+  if (document.hidden) return;
+  lost = !(await fetch(new URL('healthz', document.baseURI), { cache: 'no-store', signal: AbortSignal.timeout(PAUSE) })
+    .then((answer) => answer.ok, () => false));
+  document.body.classList.toggle('cg-lost', lost);
+  for (const tell of tellers) tell();
+}
 
 /** 'Third in line. About 2 s.' from Gradio's 'queue: 3/5 | 1.0/3.0s', or nothing. @param {string} status */
 export function waiting(status) {
@@ -18,14 +30,14 @@ export function waiting(status) {
 export function connect(element) {
   const text = element.appendChild(document.createElement('p'));
   text.setAttribute('role', 'status');
-  let lost = false;
   let queued = '';
   let patience = 0;
   const say = () => {
     const wanted = lost ? LOST : queued;
     if (text.textContent !== wanted) text.textContent = wanted;
-    document.body.classList.toggle('cg-lost', lost);
   };
+  if (!tellers.size) setInterval(ask, PAUSE);
+  tellers.add(say);
 
   const block = element.closest('.block');
   const listen = () => {
@@ -39,12 +51,4 @@ export function connect(element) {
     say();
   };
   new MutationObserver(listen).observe(block, { childList: true, subtree: true, characterData: true });
-
-  const ask = async () => {
-    if (document.hidden) return;
-    lost = !(await fetch(new URL('healthz', document.baseURI), { cache: 'no-store', signal: AbortSignal.timeout(PAUSE) })
-      .then((answer) => answer.ok, () => false));
-    say();
-  };
-  setInterval(ask, PAUSE);
 }

@@ -1,15 +1,18 @@
 // Where: the four maps of one step. All four show the same cells in the same places; only what fills a cell differs.
 import { fit, hatch, palette, stepColour } from './palette.js';
+import { ANOTHER, SAME } from './parting.js';
 import { hex } from './words.js';
 
 /**
  * What the maps show. `cell` is the selected cell or -1; `whole` shows the model's whole guess;
- * `fade` in 0..1 is how far the new cells have come in.
- * @typedef {{record: import('./record.js').Record, t: number, cell: number, whole: boolean, fade: number}} View
+ * `fade` in 0..1 is how far the new cells have come in; `apart` says of each cell how another decode differs (parting.js).
+ * @typedef {{record: import('./record.js').Record, t: number, cell: number, whole: boolean, fade: number,
+ *   apart?: Uint8Array}} View
  */
 
 const CODE_FROM = 22; // px: a cell smaller than this cannot hold a code of 11 px
 const DIGIT_FROM = 18;
+const BADGE_FROM = 30;
 
 /** @param {HTMLCanvasElement} canvas @param {View} view */
 export function drawPicture(canvas, view) {
@@ -47,7 +50,7 @@ export function drawPicture(canvas, view) {
     corner(context, colours.mark, x + 1, y + 1, side / 5);
   }
   context.globalAlpha = 1;
-  select(context, colours, view, side);
+  overlay(context, colours, view, side);
 }
 
 /** @param {HTMLCanvasElement} canvas @param {View} view */
@@ -74,7 +77,7 @@ export function drawTokens(canvas, view) {
     }
     context.globalAlpha = 1;
   }
-  select(context, colours, view, side);
+  overlay(context, colours, view, side);
 }
 
 /** @param {HTMLCanvasElement} canvas @param {View} view */
@@ -103,7 +106,7 @@ export function drawConfidence(canvas, view) {
     }
     context.globalAlpha = 1;
   }
-  select(context, colours, view, side);
+  overlay(context, colours, view, side);
 }
 
 /** @param {HTMLCanvasElement} canvas @param {View} view */
@@ -135,7 +138,7 @@ export function drawOrder(canvas, view) {
         Math.min(13, Math.max(11, side * 0.42)), inner - 2);
     }
   }
-  select(context, colours, view, side);
+  overlay(context, colours, view, side);
 }
 
 /**
@@ -189,6 +192,31 @@ function label(context, text, x, y, colour, weight, font, size, room) {
   context.textAlign = 'center';
   context.textBaseline = 'middle';
   context.fillText(text, x, y + 0.5, room);
+}
+
+/** What lies over the cells of every map: what differs from another decode, and the selected cell. */
+function overlay(context, colours, view, side) {
+  view.apart?.forEach((kind, cell) => { if (kind !== SAME) differ(context, colours, view, side, cell, kind); });
+  select(context, colours, view, side);
+}
+
+function differ(context, colours, view, side, cell, kind) {
+  const [x, y] = place(view.record, cell, side);
+  const small = side < BADGE_FROM; // the lines must leave the cell to be seen
+  outline(context, '#FFFFFF', small ? 2 : 3.5, x, y, side, small ? 1 : 2);
+  if (kind !== ANOTHER) context.setLineDash(small ? [2, 2] : [3, 3]);
+  outline(context, '#15181C', small ? 1 : kind === ANOTHER ? 2 : 1.5, x, y, side, small ? 1 : 2);
+  context.setLineDash([]);
+  if (kind !== ANOTHER || small) return;
+  const [right, top] = [x + side - 10, y + 10];
+  context.fillStyle = '#FFFFFF';
+  context.strokeStyle = '#15181C';
+  context.lineWidth = 1.5;
+  context.beginPath();
+  context.arc(right, top, 7, 0, 2 * Math.PI);
+  context.fill();
+  context.stroke();
+  label(context, '≠', right, top, '#15181C', 700, colours.font, 11, 12);
 }
 
 function select(context, colours, view, side) {

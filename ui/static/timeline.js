@@ -103,6 +103,24 @@ export function drawRows(svg, names, moment, grid) {
   setSvg(names, grid.left, y, rows.names);
 }
 
+/** How many tokens of two decodes differ after each step. @param {number[]} values */
+export function drawDifferences(svg, names, values, now, grid) {
+  const rows = { parts: [], names: [] };
+  const head = grid.narrow ? 22 : 4;
+  const y = bars(rows, 0, grid, now, 'Tokens that differ', 'between A and B', values, Math.max(4, ...values), 30, 0, head);
+  setSvg(svg, grid.width, y, [wash(grid, now, 0, y), ...rows.parts]);
+  setSvg(names, grid.left, y, rows.names);
+}
+
+/** A flag at step t, if there is one. @param {number} t -1: none @param {string} text */
+export function drawFlag(svg, t, text, grid) {
+  const turned = grid.x(t) + 90 > grid.width; // no room on its right
+  const [x, w] = [grid.x(t), turned ? -86 : 86];
+  const parts = t < 0 ? [] : [`<path class="flag" d="M${x} 22V3h${w}l${-w / 16} 7l${w / 16} 7H${x}"/>`,
+    `<text class="flagged" x="${x + w / 2}" y="14">${text}</text>`];
+  setSvg(svg, grid.width, 22, parts);
+}
+
 function bars({ parts, names }, y, grid, now, name, note, values, most, height, digits, head) {
   const floor = y + head + height;
   names.push(title(y + (grid.narrow ? 14 : 16), name, note, grid.narrow));

@@ -2,6 +2,7 @@
 // so it plays on when the server is gone. See record.js for the messages.
 import { Clock, PACE } from './clock.js';
 import { drawInspector } from './inspector.js';
+import { heard } from './keys.js';
 import { LAYOUT, MAP_NAMES, PAUSE, PLAY } from './layout.js';
 import { drawConfidence, drawOrder, drawPicture, drawTokens } from './maps.js';
 import { Record } from './record.js';
@@ -12,7 +13,6 @@ import { cellAloud, moment, progress, spoken, verdict } from './words.js';
 
 const DRAW = { picture: drawPicture, tokens: drawTokens, confidence: drawConfidence, order: drawOrder };
 const FADE = 120; // ms
-const TYPING = 'input:not([type=checkbox]), textarea, select, [contenteditable=true], [role=listbox], [role=combobox]';
 
 /**
  * Builds a viewer inside `element`.
@@ -192,31 +192,20 @@ class Viewer {
   get shown() { return this.swapped ? this.rival : this.record; }
 
   #key(event) {
-    if (!this.record || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest?.(TYPING) || !this.element.offsetParent) return;
-    const onButton = event.target.closest?.('button, summary, a, [role=tab], [role=radio], input');
-    const act = { ' ': 'play', arrowleft: 'back', arrowright: 'next', home: 'first', end: 'last', l: 'loop', c: 'against' }[
-      event.key.toLowerCase()];
-    if (!act) this.halt(); // any key takes over
-    if (!act || (onButton && (event.key === ' ' || onButton.matches('[role=tab], [role=radio]')))) return;
-    event.preventDefault();
-    this.#act(act);
+    const act = this.record ? heard(event, this.element, { c: 'against' }) : null;
+    if (act) this.#act(act);
+    else if (act === '') this.halt(); // any key takes over
   }
 
   #act(act) {
     if (!this.record) return;
-    const { clock, record } = this;
-    if (act === 'play') clock.toggle();
-    else if (act === 'back') clock.seek(clock.t - 1);
-    else if (act === 'next') clock.seek(clock.t + 1);
-    else if (act === 'first') clock.seek(0);
-    else if (act === 'unpin') this.pinned = -1;
-    else if (act === 'last') clock.seek(record.received - 1);
+    const { clock } = this;
+    if (act === 'unpin') this.pinned = -1;
     else if (act === 'against') this.#against(!this.swapped);
     else if (act === 'loop') {
       clock.looping = !clock.looping;
       this.element.querySelector('[data-act=loop]').setAttribute('aria-pressed', clock.looping);
-    }
+    } else clock.act(act);
     this.#redraw();
   }
 

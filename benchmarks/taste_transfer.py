@@ -126,7 +126,7 @@ def transfer(data: Path, taste: Taste, old: str, new: str) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voter", choices=sorted(VOTERS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--data", type=Path, help="a data folder to keep; an empty one")
     asked = parser.parse_args()
     config, taste = load_config(CONFIG, RoundConfig), VOTERS[asked.voter]

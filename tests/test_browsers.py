@@ -47,10 +47,16 @@ OVERLAPS = """(selectors) => {
     && !getComputedStyle(element).clipPath.startsWith('inset');
   const parts = [...new Set(selectors.flatMap((selector) => [...document.querySelectorAll(selector)]))].filter(seen);
   const name = (element) => element.id || element.dataset.part || element.className || element.innerText;
+  const inSight = (element) => { // of what slides in a strip, the part that its strip shows
+    let { left, right, top, bottom } = element.getBoundingClientRect();
+    const strip = element.closest('.tab-wrapper')?.getBoundingClientRect();
+    if (strip) [left, right] = [Math.max(left, strip.left), Math.min(right, strip.right)];
+    return { left, right, top, bottom };
+  };
   const found = [];
   parts.forEach((one, index) => parts.slice(index + 1).forEach((other) => {
     if (one.contains(other) || other.contains(one)) return;
-    const [a, b] = [one.getBoundingClientRect(), other.getBoundingClientRect()];
+    const [a, b] = [one, other].map(inSight);
     const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
     const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
     if (width > 1 && height > 1) found.push([one, other].map(name));

@@ -7,6 +7,7 @@ from pathlib import Path
 from cogrpo.registry import Checkpoint
 from db.models import Round, now
 from ui import training_text
+from ui.training import _moved
 
 
 def test_a_failed_round_tells_its_last_sentence_and_nothing_of_the_machine():
@@ -30,3 +31,9 @@ def test_measures_bear_names_that_a_reader_understands():
     }  # fmt: skip
     told = training_text.verdict({"checks": [check], "passed": True, "people": None, "hack_meter": None})
     assert "pairs that look alike" in told and "near_duplicates" not in told
+
+
+def test_the_curves_are_those_that_the_round_has_moved():
+    still, gone = [[0.5, 1.0, 1.0, 1.0]], [[0.5, 0.8, 1.0, 1.0]]
+    shown = [{"before": still, "after": still}, {"before": still, "after": gone}]
+    assert max(shown, key=_moved)["after"] == gone

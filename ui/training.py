@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 from sqlalchemy.orm import Session
 
@@ -121,7 +122,7 @@ class Training:
         tables = (row.report or {}).get("schedules") or {}
         plots = [hidden] * len(COLUMNS)
         if tables:
-            frame = _schedules(tables[max(tables, key=int)])
+            frame = _schedules(max(tables.values(), key=_moved))
             plots = [gr.update(value=frame[["step", "when", name]], visible=True) for name in COLUMNS]
         pictures = training_text.pictures((row.report or {}).get("pictures", []), self.store.artifacts.get)
         return (now, html + training_text.verdict(verdict), curve, *plots, pictures)
@@ -177,6 +178,12 @@ def _curve(lines: list[dict[str, Any]]) -> pd.DataFrame:
         if name.startswith(REWARD) and name.endswith(MEAN)
     ]
     return pd.DataFrame(rows, columns=["step", "reward", "score"])
+
+
+def _moved(tables: dict[str, list[list[float]]]) -> float:
+    """How far a schedule went: a round trains some numbers of steps and leaves the others as they were."""
+    before, after = (np.array(tables[when]) for when in WHEN)
+    return float(np.abs(after - before).sum())
 
 
 def _schedules(tables: dict[str, list[list[float]]]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from browser import App, chromium
+from browser import App, Visit, chromium, outside
 from database import new_store, postgresql, store  # noqa: F401
 from playwright.sync_api import Browser
 
@@ -37,3 +37,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser, app: App) -> Iterator[Visit]:
+    """A page of the app, which at the end has met no error and asked nobody else for anything."""
+    with Visit(browser, app.address) as visit:
+        yield visit
+        assert visit.errors == []
+        assert outside(visit.requests) == []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from browser import App, Visit, outside
+from browser import App, Visit
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from mock_model import MockRegistry
@@ -153,14 +152,6 @@ def test_the_example_of_the_reference_runs(app: App, capsys: pytest.CaptureFixtu
 def test_the_endpoint_refuses_in_one_sentence(client: Client) -> None:
     with pytest.raises(AppError, match=r"^seed: (?!.*\. ).*\.$"):
         client.predict("a dog", -1, "champion/auto/2", "baseline/cosine/2", api_name="/compare")
-
-
-@pytest.fixture
-def visit(browser: Browser, app: App) -> Iterator[Visit]:
-    with Visit(browser, app.address) as visit:
-        yield visit
-        assert visit.errors == []
-        assert outside(visit.requests) == []
 
 
 def compare(visit: Visit, prompt: str, seed: int = 3) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import App, Visit, outside
+from browser import App, Visit
 from gradio_client import Client
 from leaderboard_rows import filled
 from pages import python_of
@@ -26,14 +25,6 @@ def sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def client(app: App) -> Client:
     return Client(app.address, verbose=False)
-
-
-@pytest.fixture
-def visit(browser: Browser, app: App) -> Iterator[Visit]:
-    with Visit(browser, app.address) as visit:
-        yield visit
-        assert visit.errors == []
-        assert outside(visit.requests) == []
 
 
 def look(visit: Visit) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import App, Visit, outside
+from browser import App, Visit
 from playwright.sync_api import Browser
 from sqlalchemy import select
 
@@ -21,14 +20,6 @@ IMAGES = "[...document.querySelectorAll('.cg-vote img')].map((image) => image.sr
 @pytest.fixture(autouse=True)
 def sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
-
-
-@pytest.fixture
-def visit(browser: Browser, app: App) -> Iterator[Visit]:
-    with Visit(browser, app.address) as visit:
-        yield visit
-        assert visit.errors == []
-        assert outside(visit.requests) == []
 
 
 def rows(app: App, table: type, newest: int = 1) -> list:

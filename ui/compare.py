@@ -14,7 +14,7 @@ from ui import notices
 from ui.comparisons import SIDES, STEPS, Comparisons
 from ui.components.line import line
 from ui.components.schedule_picker import schedule_picker
-from ui.explore import ENGINE, EXAMPLES, PRIVATE, REST, REST_IF_LOST, SEEDS, WAIT, WHO, number
+from ui.explore import ENGINE, PRIVATE, SEEDS, connect_painting, number, prompt_field
 from ui.flags import Flags
 from ui.generation import Generations, Refused, Settings
 
@@ -37,18 +37,7 @@ class Compare:
 
     def _build(self) -> None:
         with gr.Row(elem_id="cmp-ask", elem_classes="cg-asking"):
-            self.prompt = gr.Textbox(
-                EXAMPLES[0],
-                label="Prompt",
-                show_label=False,
-                container=False,
-                max_lines=1,
-                scale=1,
-                placeholder=EXAMPLES[0],
-                elem_id="cmp-prompt",
-                elem_classes="cg-prompt",
-                max_length=20_000,
-            )
+            self.prompt = prompt_field(elem_id="cmp-prompt", elem_classes="cg-prompt")
             self.go = gr.Button("Compare", variant="primary", elem_id="cmp-go", elem_classes="cg-go", scale=0)
             leave = {"elem_classes": "cg-leave", "scale": 0, "visible": False}
             self.leave = gr.Button("Cancel", elem_id="cmp-leave", **leave)  # while others go first
@@ -97,18 +86,9 @@ class Compare:
         )
 
     def _connect(self) -> None:
-        buttons = [self.go, self.leave, self.cancel]
-        asked = [self.go.click, self.prompt.submit]
-        gr.on(asked, None, None, buttons[:2], js=WAIT, **PRIVATE)
-        # Gradio's own status goes to the line, which puts it into words.
-        told = {**PRIVATE, "show_progress": "minimal", "show_progress_on": self.line}
         form = [self.prompt, self.seed, self.steps, *self.sides, self.voter]
         page = [self.viewer, self.notice, self.leave, self.cancel]
-        painting = gr.on(asked, self.paint, form, page, js=WHO, **ENGINE, **told)
-        painting.then(None, None, buttons, js=REST, **PRIVATE)
-        self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
-        self.cancel.click(self.flags.stop, queue=False, **PRIVATE)
-        self.cancel.click(None, None, buttons, js=REST_IF_LOST, **PRIVATE)
+        connect_painting(self, form, page)
         self.dice.click(lambda: random.randrange(SEEDS), None, self.seed, queue=False, **PRIVATE)
 
     def follow(self, page: gr.Blocks) -> None:

@@ -50,6 +50,40 @@ def number(value: int, label: str, elem_id: str) -> gr.Number:
     return field
 
 
+def prompt_field(**more: Any) -> gr.Textbox:
+    """One line for a prompt."""
+    return gr.Textbox(
+        EXAMPLES[0],
+        label="Prompt",
+        show_label=False,
+        container=False,
+        max_lines=1,
+        scale=1,
+        placeholder=EXAMPLES[0],
+        max_length=20_000,
+        **more,
+    )
+
+
+def connect_painting(
+    tab: Any, form: list[gr.components.Component], page: list[gr.components.Component]
+) -> None:
+    """What a tab's prompt and its buttons do: paint, leave the queue, cancel.
+
+    tab: has prompt, go, leave, cancel, line, flags and paint; form, page: what goes into paint and comes out of it.
+    """
+    buttons = [tab.go, tab.leave, tab.cancel]
+    asked = [tab.go.click, tab.prompt.submit]
+    gr.on(asked, None, None, buttons[:2], js=WAIT, **PRIVATE)
+    # Gradio's own status goes to the line, which puts it into words.
+    told = {**PRIVATE, "show_progress": "minimal", "show_progress_on": tab.line}
+    painting = gr.on(asked, tab.paint, form, page, js=WHO, **ENGINE, **told)
+    painting.then(None, None, buttons, js=REST, **PRIVATE)
+    tab.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
+    tab.cancel.click(tab.flags.stop, queue=False, **PRIVATE)
+    tab.cancel.click(None, None, buttons, js=REST_IF_LOST, **PRIVATE)
+
+
 class Explore:
     """Builds the tab inside a Blocks context."""
 
@@ -61,17 +95,7 @@ class Explore:
 
     def _build(self) -> None:
         with gr.Row(elem_id="ask"):
-            self.prompt = gr.Textbox(
-                EXAMPLES[0],
-                label="Prompt",
-                show_label=False,
-                container=False,
-                max_lines=1,
-                scale=1,
-                placeholder=EXAMPLES[0],
-                elem_id="prompt",
-                max_length=20_000,
-            )
+            self.prompt = prompt_field(elem_id="prompt")
             self.go = gr.Button("Generate", variant="primary", elem_id="generate", scale=0)
             self.leave = gr.Button("Cancel", elem_id="leave", scale=0, visible=False)  # while others go first
             self.cancel = gr.Button("Cancel", elem_id="cancel", scale=0, visible=False)
@@ -122,17 +146,7 @@ class Explore:
     def _connect(self) -> None:
         form = [self.prompt, self.seed, self.steps, self.schedule, self.guidance, self.checkpoint]
         page = [self.viewer, self.notice, self.seed, self.leave, self.cancel]
-        buttons = [self.go, self.leave, self.cancel]
-        asked = [self.go.click, self.prompt.submit]
-        gr.on(asked, None, None, buttons[:2], js=WAIT, **PRIVATE)
-        # Gradio's own status goes to the line, which puts it into words.
-        told = {**PRIVATE, "show_progress": "minimal", "show_progress_on": self.line}
-        asker = [*form, self.lock, self.voter]
-        painting = gr.on(asked, self.paint, asker, page, js=WHO, **ENGINE, **told)
-        painting.then(None, None, buttons, js=REST, **PRIVATE)
-        self.leave.click(None, None, buttons, js=REST, cancels=painting, **PRIVATE)
-        self.cancel.click(self.flags.stop, queue=False, **PRIVATE)
-        self.cancel.click(None, None, buttons, js=REST_IF_LOST, **PRIVATE)
+        connect_painting(self, [*form, self.lock, self.voter], page)
         fresh = json.dumps([field.value for field in form] + [False, ""])[:-1]
         self.again.click(
             None, None, [*form, self.lock, self.notice, self.panel], js=f"() => {fresh}, {HIDE}]", **PRIVATE

@@ -18,12 +18,12 @@ from cogrpo.emoji import prompts
 from cogrpo.emoji.prompts import PromptListError
 from cogrpo.gate import DEFAULT, GateConfig, GateError
 from cogrpo.gate_run import Gate, spread
-from cogrpo.recipe import whole
+from cogrpo.recipe import MOST_SEED, whole
 from cogrpo.registry import Registry
 from cogrpo.rewards.base import RewardError
 from cogrpo.rewards.cache import ScoreCache
 from cogrpo.trainer import TrainingError
-from cogrpo.training import MOST_SEEDS, RunConfig
+from cogrpo.training import GATE_SEEDS, MOST_SEEDS, RunConfig
 
 REFUSED = (CheckpointFileError, ConfigError, GateError, PromptListError, RewardError, TrainingError)
 SPLITS = ("validation", "test")  # prompts that a gate may ask
@@ -62,7 +62,8 @@ def gate(asked: argparse.Namespace) -> int:
     against = Path(asked.against)
     champion = registry.at(against) if against.is_dir() else registry.resolve(asked.against)
     mixer = training.mixer_of(told, registry, ScoreCache(None))
-    bench = Gate(config, entries, seeds, mixer, told.trainer)
+    first = whole("first seed", asked.first_seed, GATE_SEEDS, MOST_SEED)
+    bench = Gate(config, entries, seeds, mixer, told.trainer, first)
     result = bench.judge(registry, registry.at(asked.candidate), champion, asked.out).verdict
     for check in result.checks:
         at = "all" if check.steps is None else check.steps
@@ -98,8 +99,10 @@ def _configured(asked: argparse.Namespace) -> RunConfig:
 def _dry_run(config: RunConfig, device: str) -> dict[str, object]:
     told = training.rehearse(config, device)
     seconds = {phase: round(value, 2) for phase, value in told["seconds"].items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak_mib": round(peak), "seconds": seconds, "hours": round(told["hours"], 2)}
+    memory = {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+    if device != "cpu":
+        memory["peak_device_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+    return {**memory, "seconds": seconds, "hours": round(told["hours"], 2)}
 
 
 def training_device(asked: str) -> str:
@@ -140,6 +143,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--config", type=Path, default=DEFAULT, help="thresholds")
     command.add_argument("--split", default="validation", help="prompts: validation or test")
     command.add_argument("--seeds", default="2", help="pictures a prompt at each number of steps")
+    command.add_argument(
+        "--first-seed",
+        default=str(GATE_SEEDS),
+        help="another one for a look at other pictures of the same prompts",
+    )
     command.add_argument("--limit", help="that many prompts, evenly over the split")
     command.add_argument(
         "--out", type=Path, default=Path("gate"), help="folder for verdict.json and report.html"

@@ -32,7 +32,8 @@ class ObjectiveConfig(Config):
     ratio: Literal["token", "step"] = "token"
     weight: Literal["token", "step"] = "token"
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    kl: Annotated[float, Field(ge=0)] = 0.01  # to the model that was accepted last
+    # To the model that was accepted last, on the pictures of informative groups: only those are replayed.
+    kl: Annotated[float, Field(ge=0)] = 0.01
     schedule_kl: Annotated[float, Field(ge=0)] = 0.0  # to its schedule policy
 
     @model_validator(mode="after")

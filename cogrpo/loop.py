@@ -123,8 +123,7 @@ class Work:
         inputs = self.inputs()
         config = inputs.config
         told: dict[str, Any] = {"checkpoint": inputs.parent, "seed": (config.seed + self.number) % SEEDS}
-        parent = self.registry.trained(self._weights(inputs.parent))
-        if parent is not None and parent.policy.config.body == "table":
+        if self.registry.trained(self._weights(inputs.parent)) is not None:
             told["schedule"] = LEARNED
         if preference.NAME in config.trainer.rewards:
             if (self.folder / PREFERENCE).is_dir():

@@ -74,20 +74,32 @@ def build(config: RunConfig, cache: Path | None = None, device: str = "cpu") -> 
     prompts = training_prompts(config)
     model = registry.load(weights, probe().name)
     model.network.to(device)
-    own = own_policy(registry, config.schedule, weights)
-    # What was learned at a number of steps that this run does not train is kept as it is.
-    lengths = {*config.trainer.steps, *(() if own is None else own.trained)}
-    bases = [
-        schedules.resolve(
-            config.schedule, steps, config.model, learned=None if own is None else own.mean_schedule(steps)
-        )
-        for steps in sorted(lengths)
-    ]
     # The seed decides the first weights of a `state` policy, too.
     torch.manual_seed(config.seed)
-    policy = SchedulePolicy(config.trainer.policy, bases, features=model.features)
+    policy = first_policy(config, own_policy(registry, config.schedule, weights), model.features)
     mixer = mixer_of(config, registry, ScoreCache(cache))
     return Trainer(config.trainer, model, policy, mixer, prompts, config.seed, config.rounds, weights.sha256)
+
+
+def first_policy(config: RunConfig, own: SchedulePolicy | None, features: int) -> SchedulePolicy:
+    """The policy of round 0. own: the one that was trained with the weights, where the run begins from what it learned.
+
+    A table becomes the base of a new policy. A policy that reads the state has no table, so it goes on itself, with its
+    own body, width and bounds. What was learned at a number of steps that this run does not train is kept as it is.
+    Raises ScheduleError."""
+    told, learned = config.trainer.policy, () if own is None else own.trained
+    lengths = sorted({*config.trainer.steps, *learned})
+    if own is not None and own.config.body == "state":
+        kept = {name: getattr(own.config, name) for name in ("body", "width", "low", "high")}
+        bases = [own.base_schedule(steps) for steps in lengths]
+        policy = SchedulePolicy(told.model_copy(update=kept), bases, features)
+        policy.body.load_state_dict(own.body.state_dict())
+        return policy
+    bases = [
+        schedules.resolve(config.schedule, steps, config.model, learned=own and own.mean_schedule(steps))
+        for steps in lengths
+    ]
+    return SchedulePolicy(told, bases, features)
 
 
 def mixer_of(config: RunConfig, registry: Registry, cache: ScoreCache) -> Mixer:
@@ -173,6 +185,7 @@ def hand_over(trainer: Trainer, config: RunConfig, metrics: Mapping[str, Any], f
 @torch.no_grad()
 def validate(trainer: Trainer, config: RunConfig) -> dict[str, float]:
     """Mean scores of averaged weights under their mean schedule, on validation prompts, the same at every round.
+    `validation/reward`, by which `choose: best` chooses, is their weighted mean, each reward in its own unit.
 
     Each picture has a seed of its own: with one for all prompts they would share their noise, and their luck."""
     told: dict[str, float] = {}
@@ -185,9 +198,9 @@ def validate(trainer: Trainer, config: RunConfig) -> dict[str, float]:
         )  # fmt: skip
         for name, scores in trainer.mixer.scores(groups.images, groups.prompts).items():
             told[f"{VALIDATION}{name}/{steps}"] = float(scores.mean())
-    weights = trainer.mixer.weights
+    weights, units = trainer.mixer.weights, trainer.mixer.units
     means = [
-        told[f"{VALIDATION}{name}/{steps}"] * weights[name]
+        told[f"{VALIDATION}{name}/{steps}"] / units[name] * weights[name]
         for name in weights
         for steps in config.trainer.steps
     ]

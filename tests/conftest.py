@@ -14,7 +14,8 @@ from playwright.sync_api import Browser
 # Node ids that may be skipped in CI, each with its reason.
 MAY_BE_SKIPPED: dict[str, str] = {}
 
-torch.set_num_threads(2)
+# Two threads in all, for one process or for two that share the tests.
+torch.set_num_threads(2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) or 1)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -14,10 +14,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 from test_trainer import SETTINGS, Bright, Learner
 
-from cogrpo import registry, schedules, training
+from cogrpo import registry, training
 from cogrpo.emoji.detector import Detector
 from cogrpo.evaluation import score_table
-from cogrpo.policy import SchedulePolicy
 from cogrpo.registry import Registry
 from cogrpo.rewards.cache import ScoreCache
 from cogrpo.rewards.mixer import Mixer
@@ -48,14 +47,11 @@ def build(config: training.RunConfig, cache: Path | None = None, device: str = "
     """As `training.build`, without prompts and rewards that need real weights."""
     found = Registry()
     weights = found.resolve(f"{config.model}:{config.checkpoint}")
-    own = registry.own_policy(found, config.schedule, weights)
-    bases = [
-        schedules.build("cosine", steps) if own is None else own.mean_schedule(steps)
-        for steps in config.trainer.steps
-    ]
     torch.manual_seed(config.seed)
     model = found.load(weights, "float32")
-    policy = SchedulePolicy(config.trainer.policy, bases, model.features)
+    policy = training.first_policy(
+        config, registry.own_policy(found, config.schedule, weights), model.features
+    )
     mixer = Mixer([Bright()], config.trainer.rewards, ScoreCache(cache))
     return Trainer(config.trainer, model, policy, mixer, PROMPTS, config.seed, config.rounds, weights.sha256)
 

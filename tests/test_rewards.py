@@ -1,3 +1,4 @@
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from cogrpo.emoji.dual_encoder import DualEncoder, DualNetwork, Pieces
 from cogrpo.emoji.scene import CATEGORIES, place, render, sample_spec
 from cogrpo.emoji.sprites import load_sprites
 from cogrpo.recipe import picture_hash
-from cogrpo.rewards.base import Context, RewardError, blocks
+from cogrpo.rewards.base import Context, RewardError, blocks, file_version
 from cogrpo.rewards.cache import Key, ScoreCache, prompt_hash
 from cogrpo.rewards.mixer import Mixer
 
@@ -232,7 +233,28 @@ def untrained(monkeypatch, tmp_path) -> Path:
     pieces = Pieces(["a", "dog", "cat", "left", "of", "red"])
     DualEncoder(DualNetwork(len(pieces)), pieces).save(path, {})
     monkeypatch.setattr("cogrpo.rewards.dual_encoder.WEIGHTS", path)
+    monkeypatch.setattr("cogrpo.rewards.dual_encoder.FITNESS", path.with_suffix(".json"))
+    tell(path, fit=True)
     return path
+
+
+def tell(weights: Path, fit: bool) -> None:
+    """Write what somebody found of these weights."""
+    told = {"weights": file_version(weights), "fit": fit, "scenes": {"mean": 0.76}, "samples": {"mean": 0.74}}
+    weights.with_suffix(".json").write_text(json.dumps(told))
+
+
+def test_a_dual_encoder_that_was_found_unfit_or_not_tested_stays_out_of_the_mix(untrained):
+    tell(untrained, fit=False)
+    with pytest.raises(
+        RewardError, match=r"not fit to act: .* in 76% of scenes \(90% are needed\) and 74% of samples"
+    ):
+        Mixer.load({"verifier": 1.0, "dual_encoder": 1.0}, ScoreCache())
+    encoder = DualEncoder.load(untrained)
+    encoder.network.shift.add_(1)
+    encoder.save(untrained, {})
+    with pytest.raises(RewardError, match="has weights that nobody has tested"):
+        rewards.load("dual_encoder")
 
 
 @pytest.mark.parametrize("name", ["verifier", "dual_encoder"])
@@ -250,6 +272,7 @@ def test_new_weights_are_a_new_version(untrained):
     encoder = DualEncoder.load(untrained)
     encoder.network.shift.add_(1)
     encoder.save(untrained, {})
+    tell(untrained, fit=True)
     assert rewards.load("dual_encoder").version != before
 
 

@@ -237,6 +237,14 @@ def test_best_keeps_the_round_with_the_highest_validation_reward(tmp_path, monke
     assert candidate.load(tmp_path / "last" / training.CHOSEN).facts["rounds"] == 6
 
 
+def test_what_best_goes_by_counts_each_reward_in_its_own_unit():
+    wanted = config()
+    built = build(wanted)
+    plain = training.validate(built, wanted)["validation/reward"]
+    built.mixer.units["verifier"] = 0.05
+    assert training.validate(built, wanted)["validation/reward"] == pytest.approx(20 * plain)
+
+
 def test_a_candidate_holds_its_schedule_in_plain_numbers_and_says_what_acted(tmp_path):
     finish(config(), tmp_path)
     folder = tmp_path / training.CHOSEN

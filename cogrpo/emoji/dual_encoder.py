@@ -20,6 +20,8 @@ from cogrpo import weights
 from cogrpo.emoji.scene import CELL, GRID
 
 WEIGHTS = Path(__file__).parent / "weights" / "dual_encoder.safetensors"
+FITNESS = WEIGHTS.with_suffix(".json")  # what `cogrpo.evaluation.dual_encoder` found of these weights
+FLOORS = {"scenes": 0.90, "samples": 0.80}  # shares of right captions under which they may be no reward
 KIND = "emoji-dual-encoder"
 WIDTH, HEADS, PATCH, HIDDEN, SPACE = 128, 4, 192, 384, 256
 LAYERS = 2  # on each side

@@ -1,4 +1,5 @@
-"""Whether the dual encoder may be a reward: `python -m cogrpo.evaluation.dual_encoder` prints one JSON line.
+"""Whether the dual encoder may be a reward: `python -m cogrpo.evaluation.dual_encoder` prints one JSON line, and
+keeps it beside the weights, where the reward looks before it acts.
 
 Each picture is shown with 20 captions: its own, ten near-misses of it, and nine others. The share of pictures whose own
 caption is the nearest must be at least .90 on rendered scenes and .80 on samples of the model, else `fit` is false.
@@ -12,7 +13,6 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cogrpo.emoji.captions import caption
 from cogrpo.emoji.detector import Detector
-from cogrpo.emoji.dual_encoder import WEIGHTS, DualEncoder
+from cogrpo.emoji.dual_encoder import FITNESS, FLOORS, WEIGHTS, DualEncoder
 from cogrpo.emoji.near_misses import near_miss
 from cogrpo.emoji.scene import CATEGORIES, Scene, Spec, place, render, sample_spec, satisfies
 from cogrpo.emoji.sprites import load_sprites
@@ -28,9 +28,10 @@ from cogrpo.emoji.verifier import score
 from cogrpo.engine import Engine, Generation
 from cogrpo.evaluation.emoji import interval
 from cogrpo.recipe import Request
+from cogrpo.rewards.base import file_version
+from cogrpo.trace import write_atomically
 
 NEAR, OTHER = 10, 9
-FLOORS = {"scenes": 0.90, "samples": 0.80}
 BATCH = 16
 
 
@@ -126,13 +127,14 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--checkpoint", default="baseline", help="whose samples are judged")
     parser.add_argument("--pictures", type=int, default=700)
     parser.add_argument("--steps", type=int, default=16)
     asked = parser.parse_args()
-    encoder = DualEncoder.load(asked.weights)
-    print(json.dumps(measure(encoder, Engine(), asked.pictures, asked.steps, asked.checkpoint)))
+    told = measure(DualEncoder.load(), Engine(), asked.pictures, asked.steps, asked.checkpoint)
+    told = {"weights": file_version(WEIGHTS), **told}
+    write_atomically(FITNESS, (json.dumps(told, indent=1) + "\n").encode())
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

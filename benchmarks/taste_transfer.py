@@ -127,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("voter", choices=sorted(VOTERS))
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=90, help="no round begins that would end after them")
     parser.add_argument("--data", type=Path, help="a data folder to keep; an empty one")
     asked = parser.parse_args()
     config, taste = load_config(CONFIG, RoundConfig), VOTERS[asked.voter]
@@ -136,19 +137,23 @@ def main() -> None:
         old = Registry(data).resolve("champion").sha256
         with server(data, **settings) as address:
             client, store = Client(address, verbose=False), Store.existing(data)
-            for number in range(1, asked.rounds + 1):
+            longest, number = 0.0, 0
+            while number < asked.rounds and time.monotonic() - begun + longest < asked.minutes * 60:
+                number, start = number + 1, time.monotonic()
                 said = cast(client, taste, config.loop.least_votes)
                 print(
                     json.dumps({"event": "votes", "voter": f"simulated: {asked.voter}", **said}), flush=True
                 )
                 print(json.dumps(line(*settled(store, client, number))), flush=True)
+                longest = max(longest, time.monotonic() - start)
             with store.read() as session:
-                assert len(rounds.listed(session)) == asked.rounds
+                assert len(rounds.listed(session)) == number
         minutes = (time.monotonic() - begun) / 60
         new = Registry(data).resolve("champion").sha256
         told = {
             "event": "transfer",
             "voter": f"simulated: {asked.voter}",
+            "rounds": number,
             "minutes": round(minutes, 1),
             "old": old,
             "new": new,

@@ -120,6 +120,24 @@ def test_json_and_csv_tables_are_read(tmp_path):
         assert schedule.name == name[0] and not schedule.interpolated
 
 
+def test_a_folder_of_tables_gives_the_one_for_the_steps_or_the_nearest(tmp_path):
+    tables = {steps: [[1 - (t + 1) / steps, 1.0, 0.5 * steps, 1.0] for t in range(steps)] for steps in (2, 8)}
+    for steps, table in tables.items():
+        (tmp_path / f"{steps}.json").write_text(json.dumps(table))
+    (tmp_path / "notes.json").write_text("no table")
+    for steps in (2, 8):
+        found = schedules.resolve(str(tmp_path), steps)
+        assert found.table.tolist() == tables[steps] and not found.interpolated
+    for steps, own in ((1, 1.0), (3, 1.0), (5, 4.0), (16, 4.0)):
+        found = schedules.resolve(str(tmp_path), steps)
+        assert found.interpolated and set(found.table[:, 2].tolist()) == {own}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ScheduleError, match="holds no table"):
+        schedules.resolve(str(tmp_path / "empty"), 4)
+    with pytest.raises(ScheduleError, match="is unknown"):
+        schedules.resolve(str(tmp_path), 4, folders=[tmp_path / "empty"])
+
+
 @pytest.mark.parametrize("path", ["../outside.json", "/etc/hostname.json", "inside/../../outside.json"])
 def test_a_path_out_of_the_folders_is_refused(tmp_path, path):
     (tmp_path / "outside.json").write_text(json.dumps([ROW]))

@@ -120,13 +120,7 @@ def main() -> None:
     asked = parser.parse_args()
     registry, precision = Registry(), probe().name
     new = registry.at(asked.candidate)
-    tables = Path(asked.schedule)
-    bases = [
-        schedules.read(tables / f"{steps}.json")
-        if tables.is_dir()
-        else schedules.build(asked.schedule, steps, "emoji")
-        for steps in asked.steps
-    ]
+    bases = [schedules.resolve(asked.schedule, steps) for steps in asked.steps]
     policies = {
         "old": SchedulePolicy(PolicyConfig(), bases),  # untrained, so it is that schedule
         "new": registry.trained(new).policy,

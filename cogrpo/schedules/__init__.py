@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import math
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,7 +96,8 @@ def resolve(
     folders: Sequence[Path] | None = None,
     learned: Schedule | None = None,
 ) -> Schedule:
-    """What a user means by `name`: a form, `learned`, `auto`, or a file in one of `folders` (None: anywhere).
+    """What a user means by `name`: a form, `learned`, `auto`, or a table in one of `folders` (None: anywhere): its
+    file, or a folder of <steps>.json, of which the nearest counts.
 
     A table with another number of rows is interpolated, and marked so.
     """
@@ -104,12 +106,27 @@ def resolve(
         raise ScheduleError("schedule: 'learned' is not allowed: this checkpoint has no policy of its own.")
     if name in (AUTO, LEARNED):
         return build("cosine", steps, model) if learned is None else learned.resampled(steps)
-    if name in _names() or not name.lower().endswith((".json", ".csv")):
+    if name in _names() or "\0" in name:  # no path may hold that
         return build(name, steps, model)
     path = Path(name).resolve()
-    if folders is not None and not any(path.is_relative_to(folder.resolve()) for folder in folders):
+    allowed = folders is None or any(path.is_relative_to(folder.resolve()) for folder in folders)
+    if allowed and path.is_dir():
+        return _of_folder(path, steps)
+    if not name.lower().endswith((".json", ".csv")):
+        return build(name, steps, model)
+    if not allowed:
         raise ScheduleError(f"schedule: {path.name!r} lies outside the folders that are allowed for tables.")
     return read(path).resampled(steps)
+
+
+def _of_folder(folder: Path, steps: int) -> Schedule:
+    """The table for `steps` among <steps>.json, or the one whose number of steps is nearest as a ratio."""
+    known = [int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal() and int(path.stem)]
+    if not known:
+        raise ScheduleError(f"schedule: the folder {folder.name!r} holds no table called <steps>.json.")
+    nearest = min(sorted(known), key=lambda own: abs(math.log(own / steps)))
+    table = read(folder / f"{nearest}.json").table
+    return Schedule(folder.name, table).resampled(steps)
 
 
 def _names() -> list[str]:
